@@ -1,0 +1,1 @@
+//! GGUF model files to validated, named views; no maths.

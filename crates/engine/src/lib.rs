@@ -1,0 +1,1 @@
+//! Token ids only: requests, step plans, KV blocks, sampler.

@@ -1,0 +1,1 @@
+//! Model catalogue, downloads with resume and checksum, cache folder.

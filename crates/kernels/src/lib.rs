@@ -1,0 +1,1 @@
+//! Fast maths on the CPU and the compute pool: the only SIMD in the workspace.

@@ -1,0 +1,1 @@
+//! Where weights live: read explicitly into owned memory under a budget.

@@ -1,0 +1,1 @@
+//! Tokenizer, prompt rendering per model generation, reasoning and stop parsing.
