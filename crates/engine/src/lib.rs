@@ -1,1 +1,24 @@
-//! Token ids only: requests, step plans, KV blocks, sampler.
+//! Token ids only: requests, step plans, KV blocks, sampling.
+//!
+//! An [`Engine`] takes [`Request`]s (ids of a prompt, how to sample, when to stop) and yields tokens, step by step. What
+//! runs in a step is decided by a pure function ([`scheduler::plan`]); which token follows by another
+//! ([`sampler::Sampler::sample`]). A [`Scorer`] runs given tokens and hands out logits, for perplexity and comparisons.
+//!
+//! What it does not know: text, files, HTTP, clocks. Who wants a speed measures around [`Engine::step`], which
+//! reports how many tokens and weight bytes went by.
+//!
+//! Reading order: [`request`], [`sampler`], [`kv_blocks`], `sequence`, [`scheduler`], [`engine`], [`scorer`].
+
+pub mod engine;
+mod error;
+pub mod kv_blocks;
+pub mod request;
+pub mod sampler;
+pub mod scheduler;
+pub mod scorer;
+mod sequence;
+
+pub use engine::{Engine, EngineOptions, Event, FinishReason, StepReport};
+pub use error::Error;
+pub use request::{Request, SamplingParams, SequenceId};
+pub use scorer::Scorer;

@@ -1,1 +1,33 @@
 //! Fast maths on the CPU and the compute pool: the only SIMD in the workspace.
+//!
+//! What it does not know: models, files, requests. A model calls the verbs of [`Cpu`](ops::Cpu) over opaque
+//! activations ([`Act`]) and weight handles ([`Matrix`]); a second backend would implement the same verbs.
+//!
+//! Every kernel has a scalar reference; the other variants are judged by it in one property test each. Each result
+//! is a function of its own row and token alone: sums run in one order, whatever the thread count, the tile or the
+//! other tokens of the step (contract 2 in DESIGN terms: one answer).
+//!
+//! Reading order: [`isa`], [`pool`], [`act`], `matmul` (with `quantize`, `panel`, `dot_q8`, `dot_f32`), `attention`,
+//! then [`ops`].
+
+pub mod act;
+pub mod attention;
+pub mod bandwidth;
+mod dot_f32;
+mod dot_q8;
+mod elementwise;
+pub mod isa;
+mod math;
+pub mod matmul;
+pub mod ops;
+mod panel;
+pub mod pool;
+mod quantize;
+pub mod rope;
+pub mod route;
+
+pub use act::Act;
+pub use isa::Isa;
+pub use matmul::Matrix;
+pub use ops::Cpu;
+pub use pool::Pool;

@@ -1,1 +1,29 @@
-//! Config to weights to forward: one file per model family, reads like the paper.
+//! Config to weights to forward: one file per model family, which reads like the paper.
+//!
+//! A [`Model`] turns token ids with positions into logits, one step at a time, and keeps what later tokens need in a
+//! [`KvCache`]. It calls the verbs of `shoal_kernels::Cpu` over opaque activations and weight handles.
+//!
+//! What it does not know: requests, sampling, text; where a weight lies on disk; which instructions compute.
+//!
+//! Reading order: [`config`] (metadata to checked numbers), `weights` (names to handles), `rope`, [`kv_cache`],
+//! [`step`], then a family: `llama` (Llama and Qwen2) or `deepseek_v3` with `mla` and `moe` (V2-Lite to V3.1).
+
+pub mod config;
+mod deepseek_v3;
+mod error;
+mod forward;
+pub mod kv_cache;
+mod llama;
+mod mla;
+mod moe;
+mod rope;
+pub mod step;
+mod weights;
+
+pub use config::ModelConfig;
+pub use error::Error;
+pub use forward::{Ignore, Model, Observer, OpenOptions, open};
+pub use kv_cache::KvCache;
+/// Logits `[wanted rows, vocabulary]`.
+pub use shoal_kernels::Act as Logits;
+pub use step::{Phase, Span, Step};

@@ -1,0 +1,48 @@
+//! What a request can ask that an engine cannot do.
+
+/// Why a request is refused or a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The prompt fills the context and leaves no room for an answer.
+    #[error("the prompt has {found} tokens, but the context holds {limit} and one must be left for the answer; shorten it or raise --ctx")]
+    PromptTooLong {
+        /// Tokens in the prompt.
+        found: usize,
+        /// Tokens in the context.
+        limit: usize,
+    },
+    /// There is nothing to continue.
+    #[error("the prompt has no tokens; expected at least one")]
+    EmptyPrompt,
+    /// A token the model does not have.
+    #[error("token id {found} at place {place} of the prompt: expected an id below {vocab_size}")]
+    UnknownToken {
+        /// The id.
+        found: u32,
+        /// Its index in the prompt, from 0.
+        place: usize,
+        /// Tokens in the vocabulary.
+        vocab_size: usize,
+    },
+    /// A sampling parameter outside its range.
+    #[error("{name}: expected {expected}, found {found}")]
+    BadSampling {
+        /// The parameter, as people name it.
+        name: &'static str,
+        /// Its range.
+        expected: &'static str,
+        /// The value given.
+        found: f64,
+    },
+    /// All KV blocks are in use.
+    #[error("the KV cache is full: {needed} more blocks are needed and {free} are free; wait for another request to end")]
+    CacheFull {
+        /// Blocks the request needs.
+        needed: usize,
+        /// Blocks not in use.
+        free: usize,
+    },
+    /// The model could not run.
+    #[error(transparent)]
+    Model(#[from] shoal_model::Error),
+}

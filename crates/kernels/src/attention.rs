@@ -1,0 +1,250 @@
+//! Attention over keys and values that live in blocks: grouped-query, and multi-head latent as its special case.
+//!
+//! ```text
+//! for each token t and head h:   s_j = scale * q . k_j   for every position j <= position(t)
+//!                                out = sum_j softmax(s)_j v_j
+//! ```
+//! The positions are taken in splits of [`SPLIT`] from 0 on. After each split the running maximum, the running sum
+//! of exponentials and the output are brought to the new maximum (online softmax), so no row of scores longer than
+//! a split is kept. Splits begin at fixed positions, so a token's result is the same in any chunk of a prefill.
+//!
+//! Shapes    q [T, H * K] · keys and values: rows of blocks, one for each position · out [T, H * V]
+//! Heads     H query heads share G key-value heads, H / G consecutive ones each. MLA in its absorbed form has one
+//!           key-value head whose value is the first V elements of its key.
+//! Numerics  f32; a dot product in 16 lanes and one tree; sums over positions in order within a split
+//! Source    Milakov and Gimelshein 2018, "Online normalizer calculation for softmax", algorithm 3
+
+use std::ops::Range;
+
+use shoal_base::BlockId;
+
+use crate::act::Act;
+use crate::isa::{Isa, fma, per_isa};
+use crate::math::{LANES, dot, exp, sum_lanes};
+use crate::pool::Pool;
+
+/// Positions between two updates of the running maximum.
+const SPLIT: usize = 64;
+
+/// Rows that live in blocks: row `p` of a sequence is row `p % block_len` of its block `p / block_len`.
+#[derive(Clone, Copy)]
+pub struct BlockRows<'a> {
+    /// All blocks, `[blocks, block_len, width]`; a later start of the slice shifts the columns of every row.
+    pub data: &'a [f32],
+    /// Rows in a block.
+    pub block_len: usize,
+    /// Elements in a row.
+    pub width: usize,
+}
+
+impl<'a> BlockRows<'a> {
+    /// What is stored from the row of position `position` on, in a sequence with the block table `blocks`.
+    #[inline(always)]
+    fn row(&self, blocks: &[BlockId], position: usize) -> &'a [f32] {
+        let row = blocks[position / self.block_len].idx() * self.block_len + position % self.block_len;
+        &self.data[row * self.width..]
+    }
+
+    /// The columns `columns` of the rows of the first `len` positions, copied.
+    #[must_use]
+    pub fn gather(&self, blocks: &[BlockId], len: usize, columns: Range<usize>) -> Act {
+        let mut data = Vec::with_capacity(len * columns.len());
+        for position in 0..len {
+            data.extend_from_slice(&self.row(blocks, position)[columns.clone()]);
+        }
+        Act::from_vec(len, columns.len(), data)
+    }
+}
+
+/// Consecutive tokens of one sequence within the step.
+#[derive(Clone, Debug)]
+pub struct AttendSpan<'a> {
+    /// Their rows in the activations.
+    pub rows: Range<usize>,
+    /// The position of the first.
+    pub first_pos: usize,
+    /// Where the sequence's keys and values are; it covers the position of the last.
+    pub blocks: &'a [BlockId],
+}
+
+/// Heads, widths and the scale.
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionShape {
+    /// Query heads (H).
+    pub heads: usize,
+    /// Key-value heads (G), a divisor of H.
+    pub kv_heads: usize,
+    /// Elements of a query or key (K).
+    pub key_dim: usize,
+    /// Elements of a value (V).
+    pub value_dim: usize,
+    /// What scores are multiplied with.
+    pub scale: f32,
+}
+
+/// Computes attention for all tokens of all spans.
+///
+/// # Panics
+/// If shapes and spans do not fit.
+#[must_use]
+pub fn attention(
+    isa: Isa,
+    pool: &Pool,
+    q: &Act,
+    keys: BlockRows<'_>,
+    values: BlockRows<'_>,
+    spans: &[AttendSpan<'_>],
+    shape: AttentionShape,
+) -> Act {
+    let AttentionShape { heads, kv_heads, key_dim, value_dim, .. } = shape;
+    assert_eq!(q.cols(), heads * key_dim, "queries of all heads");
+    assert!(heads.is_multiple_of(kv_heads) && keys.width >= kv_heads * key_dim, "keys of all heads");
+    let mut out = Act::zeros(q.rows(), heads * value_dim);
+    if q.rows() == 0 {
+        return out;
+    }
+    let heads_per_item = heads_per_item(shape, q.rows() * heads, pool.thread_count());
+    let items_per_token = heads / heads_per_item;
+    pool.for_each_chunk(out.as_mut_slice(), heads_per_item * value_dim, |item, out| {
+        let (token, first_head) = (item / items_per_token, item % items_per_token * heads_per_item);
+        let span = spans.iter().find(|span| span.rows.contains(&token)).expect("every row lies in a span");
+        let head = Heads {
+            q: &q.row(token)[first_head * key_dim..][..heads_per_item * key_dim],
+            keys,
+            values,
+            blocks: span.blocks,
+            position_count: span.first_pos + (token - span.rows.start) + 1,
+            kv_head: first_head / (heads / kv_heads),
+            shape,
+        };
+        attend(isa, &head, out);
+    });
+    out
+}
+
+/// The most heads of one key-value head that leave every thread a few items.
+fn heads_per_item(shape: AttentionShape, head_total: usize, thread_count: usize) -> usize {
+    let group = shape.heads / shape.kv_heads;
+    let most = (head_total / (thread_count * 2)).clamp(1, 8);
+    (1..=group.min(most)).rev().find(|n| group.is_multiple_of(*n)).unwrap_or(1)
+}
+
+/// The heads of one item: some query heads of one token that share a key-value head.
+pub(crate) struct Heads<'a> {
+    q: &'a [f32],
+    keys: BlockRows<'a>,
+    values: BlockRows<'a>,
+    blocks: &'a [BlockId],
+    position_count: usize,
+    kv_head: usize,
+    shape: AttentionShape,
+}
+
+per_isa! {
+    /// Attention of one item, into `out` `[heads of the item, V]`.
+    fn attend(heads: &Heads<'_>, out: &mut [f32]) = attend_body
+}
+
+#[inline(always)]
+fn attend_body<const FUSED: bool>(heads: &Heads<'_>, out: &mut [f32]) {
+    let AttentionShape { key_dim, value_dim, scale, .. } = heads.shape;
+    let (key_at, value_at) = (heads.kv_head * key_dim, heads.kv_head * value_dim);
+    let head_count = heads.q.len() / key_dim;
+    let mut scores = vec![[0.0f32; SPLIT]; head_count];
+    let mut max = vec![f32::NEG_INFINITY; head_count];
+    let mut sum = vec![0.0f32; head_count];
+    out.fill(0.0);
+    for start in (0..heads.position_count).step_by(SPLIT) {
+        let len = SPLIT.min(heads.position_count - start);
+        for s in 0..len {
+            let key = &heads.keys.row(heads.blocks, start + s)[key_at..][..key_dim];
+            for (q, scores) in heads.q.chunks_exact(key_dim).zip(&mut scores) {
+                scores[s] = dot::<FUSED>(q, key) * scale;
+            }
+        }
+        for h in 0..head_count {
+            let scores = &mut scores[h];
+            scores[len..].fill(f32::NEG_INFINITY);
+            let new_max = scores.iter().fold(max[h], |a, &b| a.max(b));
+            let factor = exp::<FUSED>(max[h] - new_max);
+            let mut lanes = [0.0; LANES];
+            for (i, score) in scores.iter_mut().enumerate() {
+                // `exp` is clamped below, so a place beyond the end gets its zero by hand.
+                *score = if i < len { exp::<FUSED>(*score - new_max) } else { 0.0 };
+                lanes[i % LANES] += *score;
+            }
+            sum[h] = fma::<FUSED>(sum[h], factor, sum_lanes(lanes));
+            max[h] = new_max;
+            out[h * value_dim..][..value_dim].iter_mut().for_each(|x| *x *= factor);
+        }
+        for s in 0..len {
+            let value = &heads.values.row(heads.blocks, start + s)[value_at..][..value_dim];
+            for (scores, out) in scores.iter().zip(out.chunks_exact_mut(value_dim)) {
+                for (out, value) in out.iter_mut().zip(value) {
+                    *out = fma::<FUSED>(scores[s], *value, *out);
+                }
+            }
+        }
+    }
+    for (out, sum) in out.chunks_exact_mut(value_dim).zip(sum) {
+        out.iter_mut().for_each(|x| *x /= sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use shoal_testkit::seeded;
+
+    /// Softmax attention in f64, straight from the definition.
+    fn oracle(q: &[f32], keys: &[Vec<f32>], values: &[Vec<f32>], scale: f32) -> Vec<f64> {
+        let dot = |k: &[f32]| q.iter().zip(k).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        let scores: Vec<f64> = keys.iter().map(|k| dot(k) * f64::from(scale)).collect();
+        let max = scores.iter().fold(f64::MIN, |a, &b| a.max(b));
+        let weights: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
+        let sum: f64 = weights.iter().sum();
+        (0..values[0].len())
+            .map(|i| weights.iter().zip(values).map(|(w, v)| w * f64::from(v[i])).sum::<f64>() / sum)
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn every_variant_is_the_definition_and_chunks_do_not_matter(
+            len in 1..200usize, kv_heads in 1..3usize, group in 1..4usize, key_dim in 1..40usize, seed in any::<u64>(),
+        ) {
+            let (value_dim, block_len) = (key_dim.div_ceil(2), 32);
+            let shape = AttentionShape { heads: kv_heads * group, kv_heads, key_dim, value_dim, scale: 0.7 };
+            let (k_width, v_width) = (kv_heads * key_dim, kv_heads * value_dim);
+            // Blocks in reverse, so that a wrong table shows.
+            let blocks: Vec<BlockId> = (0..len.div_ceil(block_len) as u32).rev().map(BlockId).collect();
+            let k = seeded::normal_f32(seed, blocks.len() * block_len * k_width);
+            let v = seeded::normal_f32(seed ^ 1, blocks.len() * block_len * v_width);
+            let q = Act::from_vec(len, shape.heads * key_dim, seeded::normal_f32(seed ^ 2, len * shape.heads * key_dim));
+            let keys = BlockRows { data: &k, block_len, width: k_width };
+            let values = BlockRows { data: &v, block_len, width: v_width };
+            let whole = [AttendSpan { rows: 0..len, first_pos: 0, blocks: &blocks }];
+            for isa in Isa::available() {
+                let out = attention(isa, &Pool::new(2), &q, keys, values, &whole, shape);
+                let last = q.select_rows(&[len - 1]);
+                let span = [AttendSpan { rows: 0..1, first_pos: len - 1, blocks: &blocks }];
+                let alone = attention(isa, &Pool::new(1), &last, keys, values, &span, shape);
+                prop_assert_eq!(alone.row(0), out.row(len - 1), "the last token alone");
+                for token in [0, len / 2, len - 1] {
+                    for head in 0..shape.heads {
+                        let cut = |rows: BlockRows<'_>, dim: usize| -> Vec<Vec<f32>> {
+                            (0..=token).map(|p| rows.row(&blocks, p)[head / group * dim..][..dim].to_vec()).collect()
+                        };
+                        let q = &q.row(token)[head * key_dim..][..key_dim];
+                        let want = oracle(q, &cut(keys, key_dim), &cut(values, value_dim), shape.scale);
+                        for (got, want) in out.row(token)[head * value_dim..].iter().zip(want) {
+                            prop_assert!((f64::from(*got) - want).abs() < 2e-5, "{isa} {got} {want}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! Matrix products `y = x W^T` with weights in any stored format: every projection of the model.
+//!
+//! A product is a list of work items, each a run of weight rows. An item unpacks four rows at a time
+//! ([`Panel`]) and multiplies them with every token that needs them, so a weight byte is read from memory once
+//! for each step, whether one token or five hundred share it. Several products over the same activations go
+//! as one list ([`Product`]): the activations are quantised once and the threads meet at one barrier.
+//!
+//! Shapes    W [rows, cols] row-major in blocks along cols · x [T, cols] f32 · y [T, rows] f32
+//! Numerics  quantised formats: activations in 8 bits per 32 (see `quantize`), exact integer products, f32 sums
+//!           (see `dot_q8`); float formats: f32 throughout. `y[t, r]` depends on `x[t]` and `W[r]` alone.
+
+use std::cell::OnceCell;
+
+use shoal_base::Blob;
+use shoal_quant::Dtype;
+
+use crate::act::Act;
+use crate::isa::Isa;
+use crate::panel::{TILE_ROWS, with_panel};
+use crate::pool::{Chunked, Pool};
+use crate::quantize::QuantAct;
+use crate::{dot_f32, dot_q8};
+
+/// Weight bytes an item reads at the least, so that handing items out costs little beside the work.
+const ITEM_BYTES: usize = 32 << 10;
+/// Items for each thread at the least (if there are rows enough), so that threads finish together.
+const ITEMS_PER_THREAD: usize = 4;
+
+/// A weight matrix `[rows, cols]` in its stored format; a handle that keeps its bytes in memory.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    dtype: Dtype,
+    rows: usize,
+    cols: usize,
+    row_bytes: usize,
+    bytes: Blob,
+}
+
+impl Matrix {
+    /// Takes `bytes` as `[rows, cols]` of `dtype`.
+    ///
+    /// # Panics
+    /// If a row is not a whole number of blocks or the length does not fit the shape: whoever read the file has
+    /// checked both.
+    #[must_use]
+    pub fn new(dtype: Dtype, rows: usize, cols: usize, bytes: Blob) -> Self {
+        let row_bytes = dtype.row_bytes(cols).expect("a row is a whole number of blocks");
+        assert_eq!(bytes.len(), rows * row_bytes, "a [{rows}, {cols}] matrix of {}", dtype.name());
+        Self { dtype, rows, cols, row_bytes, bytes }
+    }
+
+    /// How many rows: the width of what the product yields.
+    #[must_use]
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// How many columns: the width of what it takes.
+    #[must_use]
+    pub const fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The stored format.
+    #[must_use]
+    pub const fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// Size in the stored format.
+    #[must_use]
+    pub const fn byte_len(&self) -> usize {
+        self.rows * self.row_bytes
+    }
+
+    /// Rows `[first, first + rows)`, sharing the bytes.
+    #[must_use]
+    pub fn row_range(&self, first: usize, rows: usize) -> Self {
+        let bytes = self.bytes.slice(first * self.row_bytes..(first + rows) * self.row_bytes);
+        Self { rows, bytes, ..*self }
+    }
+
+    /// One row in the stored format.
+    #[must_use]
+    pub fn row_bytes(&self, row: usize) -> &[u8] {
+        &self.bytes.as_slice()[row * self.row_bytes..][..self.row_bytes]
+    }
+
+    /// Decodes one row.
+    ///
+    /// # Panics
+    /// If `out` is not `cols` long.
+    pub fn decode_row(&self, row: usize, out: &mut [f32]) {
+        shoal_quant::decode_row(self.dtype, self.row_bytes(row), out);
+    }
+}
+
+/// Activations that several products read: quantised at most once.
+pub(crate) struct Input<'a> {
+    x: &'a Act,
+    quant: OnceCell<QuantAct>,
+}
+
+impl<'a> Input<'a> {
+    pub(crate) fn new(x: &'a Act) -> Self {
+        Self { x, quant: OnceCell::new() }
+    }
+}
+
+/// One product of a list: `w` with some rows of the shared activations.
+pub(crate) struct Product<'a> {
+    pub(crate) w: &'a Matrix,
+    /// The rows of the activations to multiply; all of them if `None`.
+    pub(crate) x_rows: Option<&'a [u32]>,
+}
+
+impl Product<'_> {
+    fn token_count(&self, x: &Act) -> usize {
+        self.x_rows.map_or(x.rows(), <[u32]>::len)
+    }
+}
+
+/// Runs all products as one list of work; each yields an `Act` of `[its tokens, w.rows()]`.
+pub(crate) fn run(isa: Isa, pool: &Pool, input: &Input<'_>, products: &[Product<'_>]) -> Vec<Act> {
+    let x = input.x;
+    for product in products {
+        assert_eq!(product.w.cols(), x.cols(), "the matrix takes {} columns", product.w.cols());
+    }
+    let quant = products
+        .iter()
+        .any(|product| product.w.dtype().is_quantized())
+        .then(|| input.quant.get_or_init(|| QuantAct::new(isa, pool, x)));
+    let row_total: usize = products.iter().map(|product| product.w.rows()).sum();
+    let rows_per_item: Vec<usize> =
+        products.iter().map(|product| item_rows(product.w, row_total, pool.thread_count())).collect();
+    let mut staged: Vec<Vec<f32>> =
+        products.iter().map(|product| vec![0.0; product.token_count(x) * product.w.rows()]).collect();
+    let mut buffers: Vec<_> = staged
+        .iter_mut()
+        .zip(products)
+        .zip(&rows_per_item)
+        .map(|((out, product), rows)| Chunked::new(out, (product.token_count(x) * rows).max(1)))
+        .collect();
+    pool.for_each_chunk_of(&mut buffers, |product_idx, item, out| {
+        multiply_rows(isa, &products[product_idx], item * rows_per_item[product_idx], x, quant, out);
+    });
+    staged
+        .into_iter()
+        .zip(products)
+        .zip(&rows_per_item)
+        .map(|((staged, product), rows)| unstage(pool, staged, product.token_count(x), product.w.rows(), *rows))
+        .collect()
+}
+
+/// Rows of `w` in one item: a whole number of tiles.
+fn item_rows(w: &Matrix, row_total: usize, thread_count: usize) -> usize {
+    let by_bytes = ITEM_BYTES.div_ceil(w.row_bytes.max(1));
+    let by_threads = row_total / (thread_count * ITEMS_PER_THREAD);
+    by_bytes.min(by_threads).max(1).next_multiple_of(TILE_ROWS)
+}
+
+/// One item: rows from `first_row` with all tokens of the product, into `out` `[tokens, rows of the item]`.
+fn multiply_rows(
+    isa: Isa,
+    product: &Product<'_>,
+    first_row: usize,
+    x: &Act,
+    quant: Option<&QuantAct>,
+    out: &mut [f32],
+) {
+    let w = product.w;
+    let token_count = product.token_count(x);
+    if token_count == 0 {
+        return;
+    }
+    let item_rows = out.len() / token_count;
+    let x_row = |i: usize| product.x_rows.map_or(i, |rows| rows[i] as usize);
+    with_panel(|panel| {
+        for tile in (0..item_rows).step_by(TILE_ROWS) {
+            panel.fill(isa, w, first_row + tile);
+            let kept = TILE_ROWS.min(item_rows - tile);
+            let emit = |i: usize, values: [f32; TILE_ROWS]| {
+                out[i * item_rows + tile..][..kept].copy_from_slice(&values[..kept]);
+            };
+            match quant {
+                Some(quant) if w.dtype().is_quantized() => {
+                    dot_q8::dot_tile(isa, panel, (0..token_count).map(|i| quant.row(x_row(i))), emit);
+                }
+                _ => dot_f32::dot_tile(isa, &panel.floats, (0..token_count).map(|i| x.row(x_row(i))), emit),
+            }
+        }
+    });
+}
+
+/// From the order of items (`[item][token][row of the item]`) to `[token][row]`. Nothing to do for one token.
+fn unstage(pool: &Pool, staged: Vec<f32>, tokens: usize, rows: usize, item_rows: usize) -> Act {
+    if tokens <= 1 || rows <= item_rows {
+        return Act::from_vec(tokens, rows, staged);
+    }
+    let mut out = Act::zeros(tokens, rows);
+    pool.for_each_chunk(out.as_mut_slice(), rows * 16, |chunk, out| {
+        for (i, out) in out.chunks_mut(rows).enumerate() {
+            let token = chunk * 16 + i;
+            for (item, out) in out.chunks_mut(item_rows).enumerate() {
+                let start = item * item_rows * tokens + token * out.len();
+                out.copy_from_slice(&staged[start..][..out.len()]);
+            }
+        }
+    });
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use shoal_testkit::seeded;
+
+    fn random_matrix(dtype: Dtype, rows: usize, cols: usize, seed: u64) -> Matrix {
+        let row_bytes = dtype.row_bytes(cols).expect("whole blocks");
+        let mut bytes = vec![0u8; rows * row_bytes];
+        if let Some(bytes_of) = Some(dtype).filter(|d| !d.is_quantized()) {
+            for (row, out) in bytes.chunks_mut(row_bytes).enumerate() {
+                let values = seeded::normal_f32(seed + row as u64, cols);
+                shoal_quant::encode_row(bytes_of, &values, out).expect("float formats encode");
+            }
+        } else {
+            bytes = seeded::random_bytes(seed, rows * row_bytes);
+            tame_scales(dtype, &mut bytes);
+        }
+        Matrix::new(dtype, rows, cols, Blob::copy_of(&bytes))
+    }
+
+    /// Random bytes as scales are infinities and giants; keep the f16 exponents small and E8M0 near 1.
+    fn tame_scales(dtype: Dtype, bytes: &mut [u8]) {
+        let f16_at: &[usize] = match dtype {
+            Dtype::Q4_1 | Dtype::Q5_1 | Dtype::Q4_K | Dtype::Q5_K => &[0, 2],
+            Dtype::Q2_K => &[80, 82],
+            Dtype::Q3_K => &[108],
+            Dtype::Q6_K => &[208],
+            _ => &[0],
+        };
+        for block in bytes.chunks_mut(dtype.block_bytes()) {
+            if dtype == Dtype::MXFP4 {
+                block[0] = 120 + block[0] % 16;
+            } else {
+                for &at in f16_at {
+                    block[at + 1] = block[at + 1] & 0x83 | 0x28;
+                }
+            }
+        }
+    }
+
+    fn check(dtype: Dtype, rows: usize, cols: usize, tokens: usize, seed: u64) {
+        let w = random_matrix(dtype, rows, cols, seed);
+        let x = Act::from_vec(tokens, cols, seeded::normal_f32(seed ^ 7, tokens * cols));
+        for isa in Isa::available() {
+            let mut first: Option<Act> = None;
+            for threads in [1, 3] {
+                let pool = Pool::new(threads);
+                let y = run(isa, &pool, &Input::new(&x), &[Product { w: &w, x_rows: None }]).remove(0);
+                compare_with_f64(isa, &w, &x, &y);
+                let y = y.as_slice().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                let reference = first.get_or_insert_with(|| {
+                    let singles = (0..tokens).flat_map(|t| {
+                        let x = x.select_rows(&[t]);
+                        run(isa, &pool, &Input::new(&x), &[Product { w: &w, x_rows: None }]).remove(0).row(0).to_vec()
+                    });
+                    Act::from_vec(tokens, rows, singles.collect())
+                });
+                let want = reference.as_slice().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                assert_eq!(y, want, "{isa} {dtype:?}: a token's result changed with its company or the threads");
+            }
+        }
+    }
+
+    /// Quantising activations costs at most half a step of 1/127 of the block's largest value for each term.
+    fn compare_with_f64(isa: Isa, w: &Matrix, x: &Act, y: &Act) {
+        let mut row = vec![0.0; w.cols()];
+        for r in 0..w.rows() {
+            w.decode_row(r, &mut row);
+            for t in 0..x.rows() {
+                let want: f64 = row.iter().zip(x.row(t)).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+                let magnitude: f64 = row.iter().zip(x.row(t)).map(|(w, x)| f64::from((w * x).abs())).sum();
+                let step = x.row(t).iter().fold(0f32, |a, b| a.max(b.abs())) / 254.0;
+                let rounding: f64 =
+                    if w.dtype().is_quantized() { row.iter().map(|w| f64::from(w.abs() * step)).sum() } else { 0.0 };
+                let bound = rounding * 1.01 + magnitude * 1e-5 + 1e-30;
+                let got = f64::from(y.row(t)[r]);
+                assert!((got - want).abs() <= bound, "{isa} {:?} [{t}, {r}]: {got}, want {want}", w.dtype());
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+        #[test]
+        fn every_format_and_variant_agrees_with_f64(rows in 1..40usize, blocks in 1..5usize, tokens in 1..9usize, seed in any::<u64>()) {
+            for &dtype in Dtype::ALL {
+                if dtype != Dtype::I32 {
+                    let cols = blocks * dtype.block_len().max(24);
+                    check(dtype, rows, cols, tokens, seed);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_over_chosen_rows_equal_products_over_copies() {
+        let w = random_matrix(Dtype::Q8_0, 37, 96, 5);
+        let x = Act::from_vec(6, 96, seeded::normal_f32(6, 6 * 96));
+        let pool = Pool::new(2);
+        let (all, none): ([u32; 3], [u32; 0]) = ([4, 1, 1], []);
+        let products = [Product { w: &w, x_rows: Some(&all) }, Product { w: &w, x_rows: Some(&none) }];
+        let got = run(Isa::best(), &pool, &Input::new(&x), &products);
+        let copy = x.select_rows(&[4, 1, 1]);
+        let want = run(Isa::best(), &pool, &Input::new(&copy), &[Product { w: &w, x_rows: None }]);
+        assert_eq!(got[0], want[0]);
+        assert_eq!((got[1].rows(), got[1].cols()), (0, 37));
+    }
+}

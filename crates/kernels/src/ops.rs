@@ -1,0 +1,336 @@
+//! The verbs a model is written in. This list is what a second backend would implement.
+//!
+//! A [`Cpu`] is an instruction set, a pool of threads and a meter of the weight bytes read. Its verbs take
+//! activations and weight handles and return activations; a model never sees a slice of numbers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use shoal_base::TokenId;
+
+use crate::act::Act;
+use crate::attention::{AttendSpan, AttentionShape, BlockRows, attention};
+use crate::elementwise::{add_scaled, rms_norm_row, swiglu_slice};
+use crate::isa::Isa;
+use crate::matmul::{self, Input, Matrix, Product};
+use crate::pool::Pool;
+use crate::rope::{RopeLayout, RopeTable, rope};
+use crate::route::{RouterSpec, Routing, route};
+
+/// Elements below which an operation is not worth handing to other threads.
+const PARALLEL_MIN: usize = 1 << 14;
+
+/// The three matrices of one SwiGLU feed-forward network: `down(silu(gate x) * up x)`.
+#[derive(Clone, Debug)]
+pub struct FeedForward {
+    /// `[F, D]`.
+    pub gate: Matrix,
+    /// `[F, D]`.
+    pub up: Matrix,
+    /// `[D, F]`.
+    pub down: Matrix,
+}
+
+/// The CPU as a backend.
+pub struct Cpu {
+    isa: Isa,
+    pool: Arc<Pool>,
+    weight_bytes_read: AtomicU64,
+}
+
+impl Cpu {
+    /// A backend on `isa` with the threads of `pool`.
+    #[must_use]
+    pub const fn new(isa: Isa, pool: Arc<Pool>) -> Self {
+        Self { isa, pool, weight_bytes_read: AtomicU64::new(0) }
+    }
+
+    /// The instruction set.
+    #[must_use]
+    pub const fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// The threads.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Weight bytes that products have read since the start: each matrix once for each call that uses it.
+    #[must_use]
+    pub fn weight_bytes_read(&self) -> u64 {
+        self.weight_bytes_read.load(Ordering::Relaxed)
+    }
+
+    fn products(&self, input: &Input<'_>, products: &[Product<'_>]) -> Vec<Act> {
+        let bytes: usize = products.iter().map(|product| product.w.byte_len()).sum();
+        self.weight_bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
+        matmul::run(self.isa, &self.pool, input, products)
+    }
+
+    /// Rows of the embedding table for `tokens`: `[T, D]`.
+    ///
+    /// # Panics
+    /// If a token is not in the table.
+    #[must_use]
+    pub fn embed(&self, table: &Matrix, tokens: &[TokenId]) -> Act {
+        let mut x = Act::zeros(tokens.len(), table.cols());
+        for (row, token) in tokens.iter().enumerate() {
+            table.decode_row(token.idx(), x.row_mut(row));
+        }
+        x
+    }
+
+    /// `x W^T`: `[T, K]` and `[N, K]` to `[T, N]`.
+    #[must_use]
+    pub fn matmul(&self, x: &Act, w: &Matrix) -> Act {
+        let [y] = self.matmuls(x, [w]);
+        y
+    }
+
+    /// Several products of the same activations, as one list of work.
+    #[must_use]
+    pub fn matmuls<const N: usize>(&self, x: &Act, weights: [&Matrix; N]) -> [Act; N] {
+        let products = weights.map(|w| Product { w, x_rows: None });
+        self.products(&Input::new(x), &products).try_into().expect("one result for each product")
+    }
+
+    /// One matrix for each head: `[T, H * K]` and H times `[N, K]` to `[T, H * N]`.
+    #[must_use]
+    pub fn heads_matmul(&self, x: Act, heads: &[Matrix]) -> Act {
+        let (head_count, tokens) = (heads.len(), x.rows());
+        let x = x.reshaped(heads[0].cols());
+        let rows: Vec<Vec<u32>> =
+            (0..head_count).map(|h| (0..tokens).map(|t| (t * head_count + h) as u32).collect()).collect();
+        let products: Vec<_> = heads.iter().zip(&rows).map(|(w, rows)| Product { w, x_rows: Some(rows) }).collect();
+        join_heads(&self.products(&Input::new(&x), &products))
+    }
+
+    /// The same activations through one matrix for each head: `[T, K]` and H times `[N, K]` to `[T, H * N]`.
+    #[must_use]
+    pub fn shared_heads_matmul(&self, x: &Act, heads: &[Matrix]) -> Act {
+        let products: Vec<_> = heads.iter().map(|w| Product { w, x_rows: None }).collect();
+        join_heads(&self.products(&Input::new(x), &products))
+    }
+
+    /// `x / sqrt(mean(x^2) + eps) * weight` for every run of `weight.len()` elements of every row.
+    #[must_use]
+    pub fn rms_norm(&self, x: &Act, weight: &[f32], eps: f32) -> Act {
+        let width = weight.len();
+        assert!(x.cols().is_multiple_of(width), "rows are runs of {width}");
+        let mut out = Act::zeros(x.rows(), x.cols());
+        let normalize = |first: usize, out: &mut [f32]| {
+            for (x, out) in x.as_slice()[first..].chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+                rms_norm_row(self.isa, x, weight, eps, out);
+            }
+        };
+        self.in_parts(out.as_mut_slice(), width, normalize);
+        out
+    }
+
+    /// Calls `run(first_element, part)` on parts of `data` that are whole runs of `unit` elements.
+    fn in_parts(&self, data: &mut [f32], unit: usize, run: impl Fn(usize, &mut [f32]) + Sync) {
+        if data.len() < PARALLEL_MIN {
+            return run(0, data);
+        }
+        let part_len = unit * (PARALLEL_MIN / 2).div_ceil(unit);
+        self.pool.for_each_chunk(data, part_len, |part, data| run(part * part_len, data));
+    }
+
+    /// `x += y`.
+    pub fn add(&self, x: &mut Act, y: &Act) {
+        assert_eq!((x.rows(), x.cols()), (y.rows(), y.cols()), "two activations of one shape");
+        self.in_parts(x.as_mut_slice(), 16, |first, x| {
+            let y = &y.as_slice()[first..][..x.len()];
+            x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+        });
+    }
+
+    /// `x += bias` for every row.
+    pub fn add_bias(&self, x: &mut Act, bias: &[f32]) {
+        assert_eq!(x.cols(), bias.len(), "one bias for each column");
+        for row in 0..x.rows() {
+            x.row_mut(row).iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+        }
+    }
+
+    /// Rotary embedding of every head of every row; see [`rope`].
+    pub fn rope(&self, x: &mut Act, table: &RopeTable, head_dim: usize, offset: usize, layout: RopeLayout) {
+        rope(x, table, head_dim, offset, layout);
+    }
+
+    /// Attention over blocks; see [`attention`].
+    #[must_use]
+    pub fn attention(
+        &self,
+        q: &Act,
+        keys: BlockRows<'_>,
+        values: BlockRows<'_>,
+        spans: &[AttendSpan<'_>],
+        shape: AttentionShape,
+    ) -> Act {
+        attention(self.isa, &self.pool, q, keys, values, spans, shape)
+    }
+
+    /// `down(silu(gate x) * up x)`: `[T, D]` to `[T, D]`.
+    #[must_use]
+    pub fn feed_forward(&self, x: &Act, ffn: &FeedForward) -> Act {
+        let [gate, up] = self.matmuls(x, [&ffn.gate, &ffn.up]);
+        self.matmul(&self.swiglu(gate, &up), &ffn.down)
+    }
+
+    fn swiglu(&self, mut gate: Act, up: &Act) -> Act {
+        self.in_parts(gate.as_mut_slice(), 16, |first, gate| {
+            swiglu_slice(self.isa, gate, &up.as_slice()[first..][..gate.len()]);
+        });
+        gate
+    }
+
+    /// The experts of every token; see [`route`].
+    #[must_use]
+    pub fn route(&self, logits: &Act, spec: &RouterSpec) -> Routing {
+        route(logits, spec)
+    }
+
+    /// The weighted sum of each token's experts, in the order of its routing: `[T, D]` to `[T, D]`.
+    ///
+    /// `experts` holds the ids that `routing` names, once each, in ascending order, with their weights.
+    ///
+    /// # Panics
+    /// If an expert of `routing` is missing.
+    #[must_use]
+    pub fn experts(&self, x: &Act, routing: &Routing, experts: &[(u32, FeedForward)]) -> Act {
+        let groups = group_by_expert(routing, experts);
+        let products: Vec<_> = experts
+            .iter()
+            .zip(&groups.tokens)
+            .flat_map(|((_, ffn), tokens)| [&ffn.gate, &ffn.up].map(|w| Product { w, x_rows: Some(tokens) }))
+            .collect();
+        let mut gate_up = self.products(&Input::new(x), &products).into_iter();
+        let mut hidden = Vec::new();
+        while let (Some(gate), Some(up)) = (gate_up.next(), gate_up.next()) {
+            hidden.extend_from_slice(self.swiglu(gate, &up).as_slice());
+        }
+        let width = experts.first().map_or(1, |(_, ffn)| ffn.down.cols());
+        let hidden = Act::from_vec(hidden.len() / width, width, hidden);
+        let products: Vec<_> = experts
+            .iter()
+            .zip(&groups.hidden_rows)
+            .map(|((_, ffn), rows)| Product { w: &ffn.down, x_rows: Some(rows) })
+            .collect();
+        let by_expert = self.products(&Input::new(&hidden), &products);
+        let mut out = Act::zeros(x.rows(), x.cols());
+        for (slot, &(expert_idx, row)) in groups.slots.iter().enumerate() {
+            let out = out.row_mut(slot / routing.per_token);
+            add_scaled(self.isa, out, routing.weights[slot], by_expert[expert_idx].row(row));
+        }
+        out
+    }
+}
+
+/// `H` results of `[T, N]` side by side: `[T, H * N]`.
+fn join_heads(by_head: &[Act]) -> Act {
+    let (tokens, n) = by_head.first().map_or((0, 1), |y| (y.rows(), y.cols()));
+    let mut out = Act::zeros(tokens, by_head.len() * n);
+    for (h, y) in by_head.iter().enumerate() {
+        for t in 0..tokens {
+            out.row_mut(t)[h * n..][..n].copy_from_slice(y.row(t));
+        }
+    }
+    out
+}
+
+/// Tokens sorted by expert.
+struct ByExpert {
+    /// For each expert the tokens it serves.
+    tokens: Vec<Vec<u32>>,
+    /// For each expert its rows in the hidden activations of all experts one after the other.
+    hidden_rows: Vec<Vec<u32>>,
+    /// For each slot of the routing: which expert of the list, and which of its rows.
+    slots: Vec<(usize, usize)>,
+}
+
+fn group_by_expert(routing: &Routing, experts: &[(u32, FeedForward)]) -> ByExpert {
+    let mut tokens: Vec<Vec<u32>> = vec![Vec::new(); experts.len()];
+    let slots = routing
+        .experts
+        .iter()
+        .enumerate()
+        .map(|(slot, expert)| {
+            let expert_idx = experts.binary_search_by_key(expert, |(id, _)| *id).expect("every routed expert is given");
+            tokens[expert_idx].push((slot / routing.per_token) as u32);
+            (expert_idx, tokens[expert_idx].len() - 1)
+        })
+        .collect();
+    let mut next_row = 0;
+    let hidden_rows = tokens
+        .iter()
+        .map(|tokens| {
+            let first = next_row;
+            next_row += tokens.len() as u32;
+            (first..next_row).collect()
+        })
+        .collect();
+    ByExpert { tokens, hidden_rows, slots }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shoal_base::Blob;
+    use shoal_quant::Dtype;
+    use shoal_testkit::seeded;
+
+    fn matrix(rows: usize, cols: usize, seed: u64) -> Matrix {
+        let bytes: Vec<u8> = seeded::normal_f32(seed, rows * cols).iter().flat_map(|x| x.to_le_bytes()).collect();
+        Matrix::new(Dtype::F32, rows, cols, Blob::copy_of(&bytes))
+    }
+
+    fn cpu(threads: usize) -> Cpu {
+        Cpu::new(Isa::best(), Arc::new(Pool::new(threads)))
+    }
+
+    #[test]
+    fn experts_are_the_weighted_sum_of_their_networks() {
+        let ffn = |seed| FeedForward { gate: matrix(24, 16, seed), up: matrix(24, 16, seed + 1), down: matrix(16, 24, seed + 2) };
+        let experts = vec![(1, ffn(10)), (4, ffn(20)), (5, ffn(30))];
+        let x = Act::from_vec(3, 16, seeded::normal_f32(1, 48));
+        let routing =
+            Routing { per_token: 2, experts: vec![4, 1, 5, 4, 1, 4], weights: vec![0.5, 0.25, 1.0, 2.0, 0.1, 0.9] };
+        let got = cpu(2).experts(&x, &routing, &experts);
+        for t in 0..3 {
+            let x = x.select_rows(&[t]);
+            let mut want = Act::zeros(1, 16);
+            for slot in 2 * t..2 * t + 2 {
+                let (_, ffn) = experts.iter().find(|(id, _)| *id == routing.experts[slot]).expect("given");
+                add_scaled(Isa::best(), want.row_mut(0), routing.weights[slot], cpu(1).feed_forward(&x, ffn).row(0));
+            }
+            assert_eq!(got.row(t), want.row(0), "token {t}: bit for bit, alone or in company");
+        }
+    }
+
+    #[test]
+    fn heads_use_their_own_matrix() {
+        let heads: Vec<Matrix> = (0..3).map(|h| matrix(5, 4, h)).collect();
+        let x = Act::from_vec(2, 12, seeded::normal_f32(9, 24));
+        let got = cpu(1).heads_matmul(x.clone(), &heads);
+        for t in 0..2 {
+            for (h, w) in heads.iter().enumerate() {
+                let want = cpu(1).matmul(&x.select_rows(&[t]).columns(4 * h, 4), w);
+                assert_eq!(got.row(t)[5 * h..][..5], *want.row(0));
+            }
+        }
+    }
+
+    #[test]
+    fn large_and_small_activations_go_the_same_way() {
+        let x = Act::from_vec(64, 512, seeded::normal_f32(3, 64 * 512));
+        let weight = seeded::normal_f32(4, 512);
+        let (large, one) = (cpu(3).rms_norm(&x, &weight, 1e-6), cpu(1).rms_norm(&x.select_rows(&[63]), &weight, 1e-6));
+        assert_eq!(large.row(63), one.row(0));
+        let mut sum = x.clone();
+        cpu(3).add(&mut sum, &x);
+        assert!(sum.as_slice().iter().zip(x.as_slice()).all(|(s, x)| *s == 2.0 * x));
+    }
+}

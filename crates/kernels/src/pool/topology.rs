@@ -1,0 +1,32 @@
+//! How many physical cores this process may use: siblings of one core share its arithmetic, so they count once.
+
+use std::collections::BTreeSet;
+
+/// The number of physical cores among the processors of this thread's affinity mask; at least 1.
+///
+/// Where the machine does not tell which processors are siblings, every processor counts.
+#[must_use]
+pub fn physical_core_count() -> usize {
+    let Ok(mask) = rustix::thread::sched_getaffinity(None) else {
+        return std::thread::available_parallelism().map_or(1, usize::from);
+    };
+    let allowed = (0..rustix::thread::CpuSet::MAX_CPU).filter(|&cpu| mask.is_set(cpu));
+    let cores: BTreeSet<String> = allowed
+        .map(|cpu| {
+            let siblings = format!("/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list");
+            std::fs::read_to_string(siblings).unwrap_or_else(|_| format!("{cpu}"))
+        })
+        .collect();
+    cores.len().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_no_more_cores_than_processors() {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        assert!((1..=processors.max(1)).contains(&physical_core_count()));
+    }
+}

@@ -1,0 +1,58 @@
+//! What can be wrong with a model file that reads well.
+
+/// Why a model cannot be loaded or run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A family this program does not run.
+    #[error("{model}: expected an architecture of {known}, found `{found}`")]
+    UnknownArchitecture {
+        /// The checkpoint's name.
+        model: String,
+        /// The architectures that run.
+        known: &'static str,
+        /// The one in the file.
+        found: String,
+    },
+    /// A number in the metadata that no model can have.
+    #[error("metadata `{key}`: expected {expected}, found {found}")]
+    BadConfig {
+        /// The metadata key.
+        key: String,
+        /// What would be right.
+        expected: String,
+        /// What the file says.
+        found: String,
+    },
+    /// A tensor the architecture needs is not in the file.
+    #[error("tensor `{name}` is missing; the architecture needs it")]
+    MissingTensor {
+        /// Its name.
+        name: String,
+    },
+    /// A tensor has another shape than the metadata says.
+    #[error("tensor `{name}`: expected shape {expected:?} (fastest dimension first), found {found:?}")]
+    WrongShape {
+        /// Its name.
+        name: String,
+        /// The shape that follows from the metadata.
+        expected: Vec<u64>,
+        /// The shape in the file.
+        found: Vec<u64>,
+    },
+    /// A tensor is stored in a format that cannot be used for what it is.
+    #[error("tensor `{name}`: expected {expected}, found {found}")]
+    WrongType {
+        /// Its name.
+        name: String,
+        /// The formats that serve.
+        expected: &'static str,
+        /// The format in the file.
+        found: &'static str,
+    },
+    /// The metadata could not be read.
+    #[error(transparent)]
+    Checkpoint(#[from] shoal_checkpoint::Error),
+    /// Weights could not be had.
+    #[error(transparent)]
+    Store(#[from] shoal_store::Error),
+}

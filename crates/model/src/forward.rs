@@ -1,0 +1,172 @@
+//! A loaded model and its one verb: a step of tokens to logits.
+
+use std::sync::Arc;
+
+use shoal_checkpoint::{Checkpoint, TensorInfo};
+use shoal_kernels::{Act, Cpu, Matrix, Pool};
+use shoal_store::Store;
+
+use crate::config::{ModelConfig, RopeScaling};
+use crate::kv_cache::KvCache;
+use crate::rope::{Rope, plain_magnitude};
+use crate::step::{Step, StepContext};
+use crate::weights::{Binder, OUTPUT, OUTPUT_NORM, ROPE_FREQS, TOKEN_EMBD, is_wanted};
+use crate::{Error, deepseek_v3, llama};
+
+/// Sees the hidden states of a step as they pass: for tests by layer and for dumps.
+pub trait Observer {
+    /// The activations `[T, D]` that enter layer `layer`, or, for the number of layers, what follows the last norm
+    /// (there only the rows whose logits are wanted).
+    fn hidden(&mut self, layer: usize, x: &Act);
+}
+
+/// Looks at nothing.
+pub struct Ignore;
+
+impl Observer for Ignore {
+    fn hidden(&mut self, _layer: usize, _x: &Act) {}
+}
+
+enum Layers {
+    Llama(Vec<llama::DecoderLayer>),
+    Deepseek(Vec<deepseek_v3::DecoderLayer>),
+}
+
+/// A model with its weights and the backend it runs on.
+pub struct Model {
+    config: ModelConfig,
+    cpu: Cpu,
+    rope: Rope,
+    embed_tokens: Matrix,
+    layers: Layers,
+    norm: Vec<f32>,
+    lm_head: Matrix,
+}
+
+impl Model {
+    /// Whether a model of this configuration reads the tensor: what a store must be opened with.
+    pub fn wants(config: &ModelConfig, tensor: &TensorInfo) -> bool {
+        is_wanted(tensor, config.common().num_hidden_layers)
+    }
+
+    /// Binds the weights in `store` to the architecture its checkpoint names.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has a shape or format that does not fit.
+    pub fn load(config: ModelConfig, store: &Store, cpu: Cpu) -> Result<Self, Error> {
+        let weights = Binder::new(store);
+        let common = config.common().clone();
+        let layer_count = common.num_hidden_layers;
+        let layers = match &config {
+            ModelConfig::Llama(config) => Layers::Llama(
+                (0..layer_count)
+                    .map(|i| llama::DecoderLayer::load(i, &weights.layer(i), config))
+                    .collect::<Result<_, _>>()?,
+            ),
+            ModelConfig::Deepseek(config) => Layers::Deepseek(
+                (0..layer_count)
+                    .map(|i| deepseek_v3::DecoderLayer::load(i, &weights.layer(i), config))
+                    .collect::<Result<_, _>>()?,
+            ),
+        };
+        let embed_tokens = weights.matrix(TOKEN_EMBD, common.vocab_size, common.hidden_size)?;
+        let lm_head = if weights.has(OUTPUT) {
+            weights.matrix(OUTPUT, common.vocab_size, common.hidden_size)?
+        } else {
+            embed_tokens.clone()
+        };
+        let norm = weights.vector(OUTPUT_NORM, common.hidden_size)?;
+        let rope = load_rope(&config, &weights)?;
+        Ok(Self { cpu, rope, embed_tokens, layers, norm, lm_head, config })
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub const fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Weight bytes read by products since the model was loaded.
+    #[must_use]
+    pub fn weight_bytes_read(&self) -> u64 {
+        self.cpu.weight_bytes_read()
+    }
+
+    /// The threads it runs on.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        self.cpu.pool()
+    }
+
+    /// Runs `step`: writes its tokens into `kv` and yields the wanted logits, one row for each of `step.logits`.
+    ///
+    /// # Errors
+    /// If weights have to be read and cannot be.
+    ///
+    /// # Panics
+    /// If the step's spans do not tile it, or a token is not in the vocabulary: the engine checks both.
+    pub fn forward(&self, step: &Step<'_>, kv: &mut KvCache, observer: &mut dyn Observer) -> Result<Act, Error> {
+        step.check();
+        let context = StepContext { spans: &step.spans, rope: self.rope.table(&step.positions()) };
+        let mut x = self.cpu.embed(&self.embed_tokens, step.tokens);
+        match &self.layers {
+            Layers::Llama(layers) => {
+                for (i, layer) in layers.iter().enumerate() {
+                    observer.hidden(i, &x);
+                    x = layer.forward(&self.cpu, x, &context, kv);
+                }
+            }
+            Layers::Deepseek(layers) => {
+                for (i, layer) in layers.iter().enumerate() {
+                    observer.hidden(i, &x);
+                    x = layer.forward(&self.cpu, x, &context, kv)?;
+                }
+            }
+        }
+        let common = self.config.common();
+        let normed = self.cpu.rms_norm(&x.select_rows(step.logits), &self.norm, common.rms_norm_eps);
+        observer.hidden(common.num_hidden_layers, &normed);
+        Ok(self.cpu.matmul(&normed, &self.lm_head))
+    }
+}
+
+fn load_rope(config: &ModelConfig, weights: &Binder<'_>) -> Result<Rope, Error> {
+    let rope = &config.common().rope;
+    let divisors = weights.has(ROPE_FREQS).then(|| weights.vector(ROPE_FREQS, rope.dim / 2)).transpose()?;
+    let magnitude = match config {
+        ModelConfig::Llama(_) => plain_magnitude(&rope.scaling),
+        // DeepSeek's two corrections of the magnitude cancel; its temperature is in the softmax scale instead.
+        ModelConfig::Deepseek(_) => 1.0,
+    };
+    debug_assert!(divisors.is_none() || rope.scaling == RopeScaling::None, "divisors replace other scaling");
+    Ok(Rope::new(rope, divisors.as_deref(), magnitude))
+}
+
+/// Reads the configuration and the weights of `checkpoint` and binds them.
+///
+/// # Errors
+/// As [`ModelConfig::read`], [`Store::open`] and [`Model::load`].
+pub fn open(checkpoint: Arc<Checkpoint>, options: &OpenOptions<'_>, cpu: Cpu) -> Result<Model, Error> {
+    let config = ModelConfig::read(&checkpoint)?;
+    let wanted = |tensor: &TensorInfo| Model::wants(&config, tensor);
+    let store = Store::open(
+        checkpoint,
+        &shoal_store::StoreOptions {
+            budget: options.budget,
+            threads: options.threads,
+            wanted: &wanted,
+            progress: options.progress,
+        },
+    )?;
+    Model::load(config, &store, cpu)
+}
+
+/// How [`open`] reads weights.
+pub struct OpenOptions<'a> {
+    /// The most memory that weights may take; no bound if `None`.
+    pub budget: Option<shoal_base::Bytes>,
+    /// How many threads read at a time.
+    pub threads: usize,
+    /// Told the bytes read so far and the bytes to read.
+    pub progress: &'a (dyn Fn(u64, u64) + Sync),
+}

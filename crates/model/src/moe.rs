@@ -1,0 +1,58 @@
+//! The mixture of experts of one layer: `y = sum_k g_k E_k(h) + S(h)`, k over the experts the router chose.
+//!
+//! Source   DeepSeek-V3 (arXiv 2412.19437) section 2.1.2, equations 12 to 16; V2 (arXiv 2405.04434) section 2.2
+//! Letters  T tokens in this step · D hidden_size · E n_routed_experts
+
+use shoal_kernels::ops::FeedForward;
+use shoal_kernels::route::RouterSpec;
+use shoal_kernels::{Act, Cpu, Matrix};
+
+use crate::Error;
+use crate::config::MoeConfig;
+use crate::weights::{Experts, LayerBinder};
+
+pub(crate) struct Moe {
+    gate: Matrix,
+    spec: RouterSpec,
+    experts: Experts,
+    shared_experts: Option<FeedForward>,
+}
+
+impl Moe {
+    pub(crate) fn load(weights: &LayerBinder<'_>, config: &MoeConfig, hidden: usize) -> Result<Self, Error> {
+        let (count, width) = (config.n_routed_experts, config.moe_intermediate_size);
+        let shared_width = config.n_shared_experts * width;
+        let spec = RouterSpec {
+            scoring: config.scoring_func,
+            n_group: config.n_group,
+            topk_group: config.topk_group,
+            group_score: config.group_score,
+            num_experts_per_tok: config.num_experts_per_tok,
+            norm_topk_prob: config.norm_topk_prob,
+            routed_scaling_factor: config.routed_scaling_factor,
+            e_score_correction_bias: weights.optional_vector("exp_probs_b.bias", count)?,
+        };
+        Ok(Self {
+            gate: weights.matrix("ffn_gate_inp.weight", count, hidden)?,
+            spec,
+            experts: weights.experts(count, hidden, width)?,
+            shared_experts: (shared_width > 0)
+                .then(|| weights.feed_forward("_shexp", hidden, shared_width))
+                .transpose()?,
+        })
+    }
+
+    #[rustfmt::skip]
+    pub(crate) fn forward(&self, cpu: &Cpu, h: &Act) -> Result<Act, Error> {
+        let routing = cpu.route(&cpu.matmul(h, &self.gate), &self.spec);                 // [T, E]  s, g  (13)-(16)
+        let mut chosen = routing.experts.clone();
+        chosen.sort_unstable();
+        chosen.dedup();
+        let experts = self.experts.fetch(&chosen)?;
+        let mut y = cpu.experts(h, &routing, &experts);                                  // [T, D]        (12)
+        if let Some(shared_experts) = &self.shared_experts {
+            cpu.add(&mut y, &cpu.feed_forward(h, shared_experts));
+        }
+        Ok(y)
+    }
+}

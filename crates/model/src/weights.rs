@@ -1,0 +1,218 @@
+//! From tensor names to typed weight handles: the only place that knows how files name things.
+//!
+//! A [`Binder`] hands out each tensor with the shape that the configuration demands. Shapes are checked here, so the
+//! forward pass can rely on them.
+
+use shoal_base::{Blob, BlobBuf, ExpertId};
+use shoal_checkpoint::{Checkpoint, TensorInfo};
+use shoal_kernels::Matrix;
+use shoal_kernels::ops::FeedForward;
+use shoal_quant::Dtype;
+use shoal_store::{ExpertBank, Store};
+
+use crate::Error;
+
+/// Name of the embedding table.
+pub(crate) const TOKEN_EMBD: &str = "token_embd.weight";
+/// Name of the output head; absent where it is tied to the embedding table.
+pub(crate) const OUTPUT: &str = "output.weight";
+/// Name of the last norm.
+pub(crate) const OUTPUT_NORM: &str = "output_norm.weight";
+/// Name of the divisors of Llama 3's frequencies.
+pub(crate) const ROPE_FREQS: &str = "rope_freqs.weight";
+
+/// Rows of the embedding table: the size of the vocabulary.
+pub(crate) fn embedding_rows(checkpoint: &Checkpoint) -> Result<usize, Error> {
+    let table = checkpoint.tensor(TOKEN_EMBD).ok_or_else(|| Error::MissingTensor { name: TOKEN_EMBD.to_owned() })?;
+    Ok(table.shape.get(1).map_or(0, |&rows| rows as usize))
+}
+
+/// Whether a model with `layer_count` decoder layers reads this tensor: draft layers stand after the others.
+pub(crate) fn is_wanted(tensor: &TensorInfo, layer_count: usize) -> bool {
+    let layer = tensor.name.strip_prefix("blk.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+    layer.is_none_or(|layer| layer < layer_count)
+}
+
+/// Hands out the tensors of a store.
+pub(crate) struct Binder<'a> {
+    store: &'a Store,
+}
+
+impl<'a> Binder<'a> {
+    pub(crate) const fn new(store: &'a Store) -> Self {
+        Self { store }
+    }
+
+    /// The tensors of layer `layer`.
+    pub(crate) fn layer(&self, layer: usize) -> LayerBinder<'a> {
+        LayerBinder { binder: Self { store: self.store }, prefix: format!("blk.{layer}.") }
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.store.checkpoint().tensor(name).is_some()
+    }
+
+    fn tensor(&self, name: &str, expected: &[usize]) -> Result<(&'a TensorInfo, Blob), Error> {
+        let missing = || Error::MissingTensor { name: name.to_owned() };
+        let tensor = self.store.checkpoint().tensor(name).ok_or_else(missing)?;
+        let expected: Vec<u64> = expected.iter().map(|&n| n as u64).collect();
+        // A trailing dimension of 1 may be written or left out.
+        let trimmed = |shape: &[u64]| {
+            let len = shape.iter().rposition(|&n| n != 1).map_or(1, |last| last + 1);
+            shape[..len.min(shape.len())].to_vec()
+        };
+        if trimmed(&tensor.shape) != trimmed(&expected) {
+            return Err(Error::WrongShape { name: name.to_owned(), expected, found: tensor.shape.clone() });
+        }
+        Ok((tensor, self.store.dense(name)?))
+    }
+
+    /// A weight matrix `[rows, cols]`.
+    pub(crate) fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Matrix, Error> {
+        let (tensor, blob) = self.tensor(name, &[cols, rows])?;
+        weight_dtype(tensor)?;
+        Ok(Matrix::new(tensor.dtype, rows, cols, blob))
+    }
+
+    /// One matrix `[rows, cols]` for each head.
+    pub(crate) fn heads(&self, name: &str, heads: usize, rows: usize, cols: usize) -> Result<Vec<Matrix>, Error> {
+        let (tensor, blob) = self.tensor(name, &[cols, rows, heads])?;
+        weight_dtype(tensor)?;
+        let all = Matrix::new(tensor.dtype, heads * rows, cols, blob);
+        Ok((0..heads).map(|head| all.row_range(head * rows, rows)).collect())
+    }
+
+    /// A vector of f32 of `len` elements.
+    pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
+        let (tensor, blob) = self.tensor(name, &[len])?;
+        if tensor.dtype.is_quantized() || tensor.dtype == Dtype::I32 {
+            let (expected, found) = ("F32, F16 or BF16", tensor.dtype.name());
+            return Err(Error::WrongType { name: name.to_owned(), expected, found });
+        }
+        let mut out = vec![0.0; len];
+        shoal_quant::decode_row(tensor.dtype, blob.as_slice(), &mut out);
+        Ok(out)
+    }
+}
+
+fn weight_dtype(tensor: &TensorInfo) -> Result<(), Error> {
+    if tensor.dtype == Dtype::I32 {
+        let (expected, found) = ("a format of weights", tensor.dtype.name());
+        return Err(Error::WrongType { name: tensor.name.clone(), expected, found });
+    }
+    Ok(())
+}
+
+/// Hands out the tensors of one layer, by the part of their names after `blk.N.`.
+pub(crate) struct LayerBinder<'a> {
+    binder: Binder<'a>,
+    prefix: String,
+}
+
+impl LayerBinder<'_> {
+    fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.binder.has(&self.full(name))
+    }
+
+    pub(crate) fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Matrix, Error> {
+        self.binder.matrix(&self.full(name), rows, cols)
+    }
+
+    pub(crate) fn heads(&self, name: &str, heads: usize, rows: usize, cols: usize) -> Result<Vec<Matrix>, Error> {
+        self.binder.heads(&self.full(name), heads, rows, cols)
+    }
+
+    pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
+        self.binder.vector(&self.full(name), len)
+    }
+
+    pub(crate) fn optional_vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>, Error> {
+        self.has(name).then(|| self.vector(name, len)).transpose()
+    }
+
+    /// The network whose tensors end in `suffix`: empty for a dense layer, `_shexp` for the shared experts.
+    pub(crate) fn feed_forward(&self, suffix: &str, hidden: usize, width: usize) -> Result<FeedForward, Error> {
+        Ok(FeedForward {
+            gate: self.matrix(&format!("ffn_gate{suffix}.weight"), width, hidden)?,
+            up: self.matrix(&format!("ffn_up{suffix}.weight"), width, hidden)?,
+            down: self.matrix(&format!("ffn_down{suffix}.weight"), hidden, width)?,
+        })
+    }
+
+    /// The routed experts.
+    pub(crate) fn experts(&self, count: usize, hidden: usize, width: usize) -> Result<Experts, Error> {
+        let stacks = [
+            ("ffn_gate_exps.weight", width, hidden),
+            ("ffn_up_exps.weight", width, hidden),
+            ("ffn_down_exps.weight", hidden, width),
+        ];
+        let mut shapes = Vec::with_capacity(3);
+        for (name, rows, cols) in stacks {
+            let (tensor, _) = self.binder.tensor(&self.full(name), &[cols, rows, count])?;
+            weight_dtype(tensor)?;
+            shapes.push((tensor.dtype, rows, cols));
+        }
+        let names = stacks.map(|(name, ..)| self.full(name));
+        let bank = self.binder.store.expert_bank([&names[0], &names[1], &names[2]], count)?;
+        Ok(Experts { bank, shapes: [shapes[0], shapes[1], shapes[2]] })
+    }
+}
+
+/// The routed experts of one layer, as handles that are fetched when a token needs them.
+pub(crate) struct Experts {
+    bank: ExpertBank,
+    shapes: [(Dtype, usize, usize); 3],
+}
+
+impl Experts {
+    /// Fetches the experts `ids`, ascending, each once.
+    pub(crate) fn fetch(&self, ids: &[u32]) -> Result<Vec<(u32, FeedForward)>, Error> {
+        let wanted: Vec<ExpertId> = ids.iter().map(|&id| ExpertId(id)).collect();
+        self.bank.want(&wanted);
+        let matrix = |part: usize, blob: Blob| {
+            let (dtype, rows, cols) = self.shapes[part];
+            Matrix::new(dtype, rows, cols, blob)
+        };
+        wanted
+            .into_iter()
+            .map(|id| {
+                let blobs = self.bank.get(id)?;
+                let ffn = FeedForward {
+                    gate: matrix(0, blobs.gate),
+                    up: matrix(1, blobs.up),
+                    down: matrix(2, blobs.down),
+                };
+                Ok((id.0, ffn))
+            })
+            .collect()
+    }
+}
+
+/// The transpose of each head's matrix, in the source's format if that is a float, else in f16: exact enough beside
+/// any quantised source, whose blocks run along the other axis and cannot be kept.
+pub(crate) fn transposed(heads: &[Matrix]) -> Vec<Matrix> {
+    heads.iter().map(transpose).collect()
+}
+
+fn transpose(w: &Matrix) -> Matrix {
+    let (rows, cols) = (w.rows(), w.cols());
+    let mut columns = vec![0.0f32; rows * cols];
+    let mut row = vec![0.0; cols];
+    for r in 0..rows {
+        w.decode_row(r, &mut row);
+        for (c, value) in row.iter().enumerate() {
+            columns[c * rows + r] = *value;
+        }
+    }
+    let dtype = if w.dtype().is_quantized() { Dtype::F16 } else { w.dtype() };
+    let row_bytes = dtype.row_bytes(rows).expect("float formats take any width");
+    let mut buf = BlobBuf::zeroed(cols * row_bytes);
+    for (values, out) in columns.chunks_exact(rows).zip(buf.as_mut_slice().chunks_exact_mut(row_bytes)) {
+        shoal_quant::encode_row(dtype, values, out).expect("float formats encode");
+    }
+    Matrix::new(dtype, cols, rows, buf.freeze())
+}

@@ -1,0 +1,48 @@
+//! The few ways in which blocks hold numbers: little-endian halves, and 6-bit scales packed by twelve bytes.
+
+use half::f16;
+
+/// The f16 whose two bytes start at `at`, as f32 (exact).
+#[inline(always)]
+pub(crate) fn f16_at(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
+}
+
+/// The little-endian u32 whose bytes start at `at`.
+#[inline(always)]
+pub(crate) fn u32_at(block: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
+}
+
+/// Splits 16 bytes into 32 nibbles, the low ones first: the order of every 32-weight format.
+#[inline(always)]
+pub(crate) fn nibbles_32(bytes: &[u8; 16]) -> [u8; 32] {
+    let mut out = [0; 32];
+    for l in 0..16 {
+        out[l] = bytes[l] & 15;
+        out[l + 16] = bytes[l] >> 4;
+    }
+    out
+}
+
+/// The eight (scale, min) pairs of 6 bits that Q4_K and Q5_K pack into twelve bytes.
+///
+/// Bytes 0..4 hold scales 0..4 in their low six bits, bytes 4..8 the mins 0..4; bytes 8..12 hold the low nibbles of
+/// scales 4..8 (low half) and mins 4..8 (high half), whose upper two bits fill the top of bytes 0..4 and 4..8.
+#[inline(always)]
+pub(crate) fn scales_mins_6bit(packed: &[u8; 12]) -> ([u8; 8], [u8; 8]) {
+    let (mut scales, mut mins) = ([0; 8], [0; 8]);
+    for j in 0..4 {
+        scales[j] = packed[j] & 63;
+        mins[j] = packed[j + 4] & 63;
+        scales[j + 4] = (packed[j + 8] & 15) | ((packed[j] >> 6) << 4);
+        mins[j + 4] = (packed[j + 8] >> 4) | ((packed[j + 4] >> 6) << 4);
+    }
+    (scales, mins)
+}
+
+/// The `N` bytes of `block` that start at `at`.
+#[inline(always)]
+pub(crate) fn part<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
+    block[at..].first_chunk().expect("the part lies within the block")
+}
