@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::Error;
+use crate::error::shown;
 
 /// A value. Arrays of numbers are stored as such, so a large one costs what it costs in the file.
 #[allow(missing_docs, reason = "each variant is named for its type")]
@@ -103,6 +104,22 @@ impl Value {
             Self::I64(value) => i128::from(*value),
             _ => return None,
         })
+    }
+}
+
+/// A single value as itself, a string cut and escaped as in messages, an array as its kind and length.
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(len) = self.array_len() {
+            return write!(f, "{} with {len} items", self.kind());
+        }
+        match self {
+            Self::Str(text) => f.write_str(&shown(text)),
+            Self::Bool(flag) => flag.fmt(f),
+            Self::F32(number) => number.fmt(f),
+            Self::F64(number) => number.fmt(f),
+            integer => integer.as_integer().expect("every other single value is an integer").fmt(f),
+        }
     }
 }
 

@@ -178,6 +178,8 @@ fn shapes_are_checked() {
         refused(writer().tensor_at("t", F32, shape, 0), &["`t`", "larger than any file"]);
     }
     refused(writer().tensor_at("t", F32, &[8], u64::MAX - 31), &["`t`", "larger than any file"]);
+    // Start and length each fit, the end does not.
+    refused(writer().tensor_at("t", F32, &[64], u64::MAX - 95), &["`t`", "larger than any file"]);
     // 2^64 elements wrap to 0 where a product is unchecked.
     refused(writer().tensor_at("t", Q4_K, &[1 << 32, 1 << 32], 0), &["`t`", "larger than any file"]);
 }
@@ -252,6 +254,14 @@ fn a_file_cut_anywhere_is_refused() {
         refusal(&file[..len]);
     }
     assert!(Checkpoint::from_bytes("m.gguf", &file[..last_needed]).is_ok());
+}
+
+#[test]
+fn a_header_may_end_where_the_file_ends() {
+    let file = GgufWriter::new(3).alignment(1).kv("last", "value").finish();
+    assert!(file.ends_with(b"value"));
+    let checkpoint = Checkpoint::from_bytes("m.gguf", &file).expect("a good file");
+    assert_eq!(checkpoint.metadata().required_str("last").ok(), Some("value"));
 }
 
 /// Uses every getter; a broken value may be refused, never more.

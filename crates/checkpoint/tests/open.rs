@@ -112,13 +112,15 @@ fn any_part_opens_the_set() {
     }
 }
 
+/// The parts on disk, and what the sentence says when the first is opened.
+type BrokenSet = (Vec<(u16, GgufWriter)>, &'static [&'static str]);
+
 #[test]
 fn broken_sets_get_a_sentence() {
-    // (parts on disk, what the sentence says); the first part is opened.
     let good = |no| (no, part(no, 3, 3));
     let twice =
         GgufWriter::new(3).kv("split.no", 2u16).kv("split.count", 3u16).tensor("t0", F32, &[1], &[0; 4]);
-    let cases: Vec<(Vec<(u16, GgufWriter)>, &[&str])> = vec![
+    let cases: [BrokenSet; 6] = [
         (vec![good(0), good(2)], &["part 2 of 3", "missing", "r1-00002-of-00003.gguf"]),
         (vec![good(0), good(1), (2, part(1, 3, 3))], &["expected part 3 of 3", "says part 2 of 3"]),
         (vec![good(0), good(1), (2, part(2, 4, 3))], &["expected part 3 of 3", "says part 3 of 4"]),
@@ -218,6 +220,26 @@ fn getters_accept_any_type_that_fits() {
     assert_eq!(metadata.get("u64").and_then(Value::array_len), None);
     let keys: Vec<_> = metadata.iter().map(|(key, _)| key).collect();
     assert_eq!((keys.len(), keys[0], keys[25]), (26, "u8", "empty"));
+}
+
+#[test]
+fn every_value_can_be_shown() {
+    let checkpoint = Checkpoint::from_bytes("m.gguf", &metadata_file()).expect("a good file");
+    let shown = |key| checkpoint.metadata().get(key).expect("the key").to_string();
+    let found = ["i8", "u64", "f32", "bool", "str", "strings", "u64s"].map(shown);
+    let expected = [
+        "-8",
+        "4294967296",
+        "0.5",
+        "true",
+        "`Ġhé`",
+        "an array of strings with 3 items",
+        "an array of u64 with 2 items",
+    ];
+    assert_eq!(found, expected);
+    for (key, value) in checkpoint.metadata().iter() {
+        assert!(!value.to_string().is_empty(), "{key}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //! as one list ([`Product`]): the activations are quantised once and the threads meet at one barrier.
 //!
 //! Shapes    W [rows, cols] row-major in blocks along cols · x [T, cols] f32 · y [T, rows] f32
-//! Numerics  quantised formats: activations in 8 bits per 32 (see `quantize`), exact integer products, f32 sums
+//! Numerics  quantised formats: activations in 15 bits per 32 (see `quantize`), exact integer products, f32 sums
 //!           (see `dot_q8`); float formats: f32 throughout. `y[t, r]` depends on `x[t]` and `W[r]` alone.
 
 use std::cell::OnceCell;
@@ -274,7 +274,7 @@ mod tests {
         }
     }
 
-    /// Quantising activations costs at most half a step of 1/127 of the block's largest value for each term.
+    /// Quantising activations costs at most half a step of 1/(127 * 128) of the block's largest value for each term.
     fn compare_with_f64(isa: Isa, w: &Matrix, x: &Act, y: &Act) {
         let mut row = vec![0.0; w.cols()];
         for r in 0..w.rows() {
@@ -282,10 +282,10 @@ mod tests {
             for t in 0..x.rows() {
                 let want: f64 = row.iter().zip(x.row(t)).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
                 let magnitude: f64 = row.iter().zip(x.row(t)).map(|(w, x)| f64::from((w * x).abs())).sum();
-                let step = x.row(t).iter().fold(0f32, |a, b| a.max(b.abs())) / 254.0;
+                let step = x.row(t).iter().fold(0f32, |a, b| a.max(b.abs())) / (254.0 * 128.0);
                 let rounding: f64 =
                     if w.dtype().is_quantized() { row.iter().map(|w| f64::from(w.abs() * step)).sum() } else { 0.0 };
-                let bound = rounding * 1.01 + magnitude * 1e-5 + 1e-30;
+                let bound = rounding * 1.05 + magnitude * 1e-5 + 1e-30;
                 let got = f64::from(y.row(t)[r]);
                 assert!((got - want).abs() <= bound, "{isa} {:?} [{t}, {r}]: {got}, want {want}", w.dtype());
             }

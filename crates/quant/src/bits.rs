@@ -25,6 +25,20 @@ pub(crate) fn nibbles_32(bytes: &[u8; 16]) -> [u8; 32] {
     out
 }
 
+/// Gives each of 32 nibbles its fifth bit: bit l of four little-endian bytes belongs to weight l.
+#[inline(always)]
+pub(crate) fn with_fifth_bits(nibbles: [u8; 32], bits: &[u8; 4]) -> [u8; 32] {
+    // One mask a weight and a comparison, not a shift by l: that one vectorises everywhere.
+    let mut out = nibbles;
+    for group in 0..4 {
+        for l in 0..8 {
+            let is_set = bits[group] & (1 << l) != 0;
+            out[8 * group + l] |= if is_set { 16 } else { 0 };
+        }
+    }
+    out
+}
+
 /// The eight (scale, min) pairs of 6 bits that Q4_K and Q5_K pack into twelve bytes.
 ///
 /// Bytes 0..4 hold scales 0..4 in their low six bits, bytes 4..8 the mins 0..4; bytes 8..12 hold the low nibbles of

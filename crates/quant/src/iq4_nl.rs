@@ -1,7 +1,7 @@
 //! IQ4_NL: 32 weights of 4 bits through a table whose values lie closer together near zero, as weights do.
 //!
 //! Layout   d f16 · qs 16 bytes as in [`crate::q4_0`]
-//! Value    d * VALUES[q]
+//! Value    `d * VALUES[q]`
 
 use crate::bits::{f16_at, nibbles_32, part};
 

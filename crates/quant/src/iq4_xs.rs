@@ -4,7 +4,7 @@
 //! Order    sub-block k is bytes 16k..16k + 16 of qs: weight l in the low nibble of byte l, l + 16 in the high one
 //! Scales   scale k: low nibble from half k mod 2 of scales_l[k div 2], upper two bits from bits 2k..2k+2 of
 //!          scales_h; stored with 32 added
-//! Value    d * (scale - 32) * VALUES[q]
+//! Value    `d * (scale - 32) * VALUES[q]`
 
 use crate::bits::{f16_at, nibbles_32, part};
 use crate::iq4_nl::VALUES;

@@ -1,8 +1,8 @@
 //! Q3_K: 256 weights of 3 bits; sixteen sub-blocks of 16 with a signed 6-bit scale.
 //!
 //! Layout   hmask 32 bytes · qs 64 bytes · scales 12 bytes · d f16
-//! Order    low two bits as in [`crate::q2_k`]; the third bit of weight 128n + 32s + l is bit 4n + s of hmask[l],
-//!          and it counts when *clear*: a clear bit subtracts 4
+//! Order    low two bits as in [`crate::q2_k`]; the third bit of weight 128n + 32s + l is bit 4n + s of byte l
+//!          of hmask, and it counts when *clear*: a clear bit subtracts 4
 //! Scales   scale k: low nibble from byte k mod 8 (its low half for k < 8, its high half above), upper two bits from
 //!          byte 8 + k mod 4 at bit 2 (k div 4); stored with 32 added
 //! Value    d * (scale - 32) * q

@@ -3,7 +3,7 @@
 //! Layout   d f16 · qh u32: fifth bit of weight l in bit l · qs 16 bytes as in [`crate::q4_0`]
 //! Value    d * (q - 16)
 
-use crate::bits::{f16_at, nibbles_32, part, u32_at};
+use crate::bits::{f16_at, nibbles_32, part, with_fifth_bits};
 
 /// Weights of a block.
 pub const LEN: usize = 32;
@@ -19,11 +19,9 @@ pub const QS: usize = 6;
 /// Unpacks a block: codes in `-16..16`, one scale.
 #[inline]
 pub fn unpack_block(block: &[u8; BYTES], codes: &mut [i8; LEN], scales: &mut [f32; SUBS]) {
-    let q = nibbles_32(part(block, QS));
-    let high = u32_at(block, QH);
+    let q = with_fifth_bits(nibbles_32(part(block, QS)), part(block, QH));
     for l in 0..LEN {
-        let bit = ((high >> l) & 1) as u8;
-        codes[l] = (q[l] | (bit << 4)) as i8 - 16;
+        codes[l] = q[l] as i8 - 16;
     }
     scales[0] = f16_at(block, 0);
 }

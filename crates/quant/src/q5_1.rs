@@ -3,7 +3,7 @@
 //! Layout   d f16 · m f16 · qh u32 · qs 16 bytes, bits as in [`crate::q5_0`]
 //! Value    d * q + m; the unpacked min is -m
 
-use crate::bits::{f16_at, nibbles_32, part, u32_at};
+use crate::bits::{f16_at, nibbles_32, part, with_fifth_bits};
 
 /// Weights of a block.
 pub const LEN: usize = 32;
@@ -24,11 +24,9 @@ pub fn unpack_block(
     scales: &mut [f32; SUBS],
     mins: &mut [f32; SUBS],
 ) {
-    let q = nibbles_32(part(block, QS));
-    let high = u32_at(block, QH);
+    let q = with_fifth_bits(nibbles_32(part(block, QS)), part(block, QH));
     for l in 0..LEN {
-        let bit = ((high >> l) & 1) as u8;
-        codes[l] = (q[l] | (bit << 4)) as i8;
+        codes[l] = q[l] as i8;
     }
     scales[0] = f16_at(block, 0);
     mins[0] = -f16_at(block, 2);

@@ -1,7 +1,7 @@
 //! Q5_K: 256 weights of 5 bits; eight sub-blocks of 32 with 6-bit scale and min.
 //!
 //! Layout   d f16 · dmin f16 · scales 12 bytes · qh 32 bytes · qs 128 bytes; scales and qs as in [`crate::q4_k`]
-//! Order    the fifth bit of weight l of sub-block j is bit j of qh[l]
+//! Order    the fifth bit of weight l of sub-block j is bit j of byte l of qh
 //! Value    d * scale * q - dmin * min
 
 use crate::bits::{f16_at, part, scales_mins_6bit};

@@ -130,8 +130,6 @@ proptest! {
             let decoded = decode(dtype, &bytes);
             if dtype.is_quantized() {
                 assert_same(&decoded, &by_formula(dtype, &bytes), dtype.name());
-            } else if dtype != Dtype::F16 || decoded.iter().all(|value| !value.is_nan()) {
-                prop_assert_eq!(encode(dtype, &decoded).len(), bytes.len());
             }
         }
     }

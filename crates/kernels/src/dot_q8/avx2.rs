@@ -26,6 +26,7 @@ fn tile_avx2<const T: usize, const SUB: usize>(panel: &Panel, x: [QuantRow<'_>; 
         std::array::from_fn(|r| panel.codes[r * cols..][..cols].as_chunks::<32>().0);
     let w_scales: [&[f32]; TILE_ROWS] = std::array::from_fn(|r| &panel.scales[r * scales_len..][..scales_len]);
     let x_codes: [&[[i8; 32]]; T] = std::array::from_fn(|t| x[t].codes.as_chunks::<32>().0);
+    let x_fine: [&[[i8; 32]]; T] = std::array::from_fn(|t| x[t].fine.as_chunks::<32>().0);
     let mut acc = [[_mm256_setzero_ps(); TILE_ROWS]; T];
     for step in 0..cols / 32 {
         for r in 0..TILE_ROWS {
@@ -37,8 +38,9 @@ fn tile_avx2<const T: usize, const SUB: usize>(panel: &Panel, x: [QuantRow<'_>; 
                 _mm256_set1_ps(w_scales[r][step])
             };
             for t in 0..T {
-                let products = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(load(&x_codes[t][step]), w));
-                let sums = _mm256_madd_epi16(products, _mm256_set1_epi16(1));
+                let coarse = products(w, load(&x_codes[t][step]));
+                let fine = products(w, load(&x_fine[t][step]));
+                let sums = _mm256_add_epi32(_mm256_slli_epi32::<7>(coarse), fine);
                 let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), w_scale);
                 acc[t][r] = _mm256_fmadd_ps(scaled, _mm256_set1_ps(x[t].scales[step]), acc[t][r]);
             }
@@ -54,6 +56,14 @@ fn tile_avx2<const T: usize, const SUB: usize>(panel: &Panel, x: [QuantRow<'_>; 
             sum - min_term(&panel.mins[r * scales_len..][..scales_len], sums)
         })
     })
+}
+
+/// Sums of the products of four neighbours.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn products(w: __m256i, x: __m256i) -> __m256i {
+    let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+    _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))
 }
 
 #[inline]

@@ -1,5 +1,5 @@
-//! AVX-512 with VNNI: 64 codes a step in 16 lanes of f32. `vpdpbusd` multiplies unsigned by signed bytes: the
-//! activation gets 128 added (its sign bit flipped), and -128 * sum(w) is where each integer sum starts.
+//! AVX-512 with VNNI: 64 codes a step in 16 lanes of f32. `vpdpbusd` multiplies unsigned by signed bytes: both bytes of
+//! an activation get 128 added (their sign bits flipped), and -128 * sum(w) is where each integer sum starts.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
@@ -27,6 +27,7 @@ fn tile_vnni<const T: usize, const SUB: usize>(panel: &Panel, x: [QuantRow<'_>; 
         std::array::from_fn(|r| &panel.codes[r * cols..][..cols].as_chunks::<64>().0[..steps]);
     let w_scales: [&[f32]; TILE_ROWS] = std::array::from_fn(|r| &panel.scales[r * scales_len..][..scales_len]);
     let x_codes: [&[[i8; 64]]; T] = std::array::from_fn(|t| &x[t].codes.as_chunks::<64>().0[..steps]);
+    let x_fine: [&[[i8; 64]]; T] = std::array::from_fn(|t| &x[t].fine.as_chunks::<64>().0[..steps]);
     let x_scales: [&[[f32; 2]]; T] = std::array::from_fn(|t| &x[t].scales.as_chunks::<2>().0[..steps]);
     let flip = _mm512_set1_epi8(i8::MIN);
     let mut acc = [[_mm512_setzero_ps(); TILE_ROWS]; T];
@@ -41,11 +42,14 @@ fn tile_vnni<const T: usize, const SUB: usize>(panel: &Panel, x: [QuantRow<'_>; 
             if SUB == 16 { spread_4(&w_scales[r][4 * step..]) } else { spread_2(&w_scales[r][2 * step..]) }
         });
         for t in 0..T {
-            let a = _mm512_xor_si512(load(&x_codes[t][step]), flip);
+            let coarse = _mm512_xor_si512(load(&x_codes[t][step]), flip);
+            let fine = _mm512_xor_si512(load(&x_fine[t][step]), flip);
             let x_scale = spread_2(&x_scales[t][step]);
             for r in 0..TILE_ROWS {
-                let sums = _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(start[r], a, w[r]));
-                acc[t][r] = _mm512_fmadd_ps(_mm512_mul_ps(sums, w_scale[r]), x_scale, acc[t][r]);
+                let sums = _mm512_slli_epi32::<7>(_mm512_dpbusd_epi32(start[r], coarse, w[r]));
+                let sums = _mm512_dpbusd_epi32(_mm512_add_epi32(sums, start[r]), fine, w[r]);
+                let sums = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), w_scale[r]);
+                acc[t][r] = _mm512_fmadd_ps(sums, x_scale, acc[t][r]);
             }
         }
     }

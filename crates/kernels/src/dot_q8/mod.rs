@@ -1,10 +1,10 @@
-//! Dot products of unpacked quantised weights with activations in 8 bits: the inner loop of every matrix product.
+//! Dot products of unpacked quantised weights with activations in 15 bits: the inner loop of every matrix product.
 //!
 //! Shapes    panel codes [4, K] i8 with scales and minima [4, K / sub] f32, sub = 16 or 32 · activations of T
-//!           tokens: codes [K] i8 with scales [K / 32] f32 · out [T, 4] f32
-//! Meaning   out = sum over sub-blocks of  w_scale * x_scale * (w_codes . x_codes)  -  w_min * x_sum
-//! Numerics  The product of codes is an exact integer; it is converted to f32 (exact below 2^24: a lane holds at
-//!           most 4 * 128 * 127) and scaled in f32. Variants differ only in the number of lanes over which the f32
+//!           tokens: codes and fine [K] i8 with scales [K / 32] f32 · out [T, 4] f32
+//! Meaning   out = sum over sub-blocks of  w_scale * x_scale * (w . (128 codes + fine))  -  w_min * x_sum
+//! Numerics  The product of codes is an exact integer; it is converted to f32 (a lane of
+//!           four products stays below 2^24, where that is exact) and scaled in f32. Variants differ only in the number of lanes over which the f32
 //!           sums run. Within a variant the sum of one row and one token runs in one order, whatever the tile.
 //!           |y - y_f64| <= (K / 8) * f32::EPSILON * sum |terms|, checked in `tests`.
 //! Cost      one pass over the codes of 4 rows for up to 4 tokens; see `matmul` for who reads memory when.

@@ -33,6 +33,10 @@ fn random_panel(seed: u64, cols: usize, sub: usize, has_mins: bool) -> Panel {
     panel
 }
 
+fn x_int(x: &QuantRow<'_>, i: usize) -> f64 {
+    128.0 * f64::from(x.codes[i]) + f64::from(x.fine[i])
+}
+
 /// The value of the formula in f64 and the sum of the magnitudes of its terms.
 fn oracle(panel: &Panel, r: usize, x: &QuantRow<'_>) -> (f64, f64) {
     let cols = x.codes.len();
@@ -40,12 +44,12 @@ fn oracle(panel: &Panel, r: usize, x: &QuantRow<'_>) -> (f64, f64) {
     let (mut value, mut magnitude) = (0.0, 0.0);
     for i in 0..cols {
         let scale = f64::from(panel.scales[r * scales_len + i / panel.sub]) * f64::from(x.scales[i / BLOCK]);
-        let term = scale * f64::from(panel.codes[r * cols + i]) * f64::from(x.codes[i]);
+        let term = scale * f64::from(panel.codes[r * cols + i]) * x_int(x, i);
         value += term;
         magnitude += term.abs();
         if !panel.mins.is_empty() {
             let min = f64::from(panel.mins[r * scales_len + i / panel.sub]);
-            let term = min * f64::from(x.scales[i / BLOCK]) * f64::from(x.codes[i]);
+            let term = min * f64::from(x.scales[i / BLOCK]) * x_int(x, i);
             value -= term;
             magnitude += term.abs();
         }

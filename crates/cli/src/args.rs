@@ -1,0 +1,262 @@
+//! The command line as clap sees it; names as users of other local engines expect them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use shoal_base::Bytes;
+
+const EXAMPLES: &str = "\
+Examples:
+  shoal run                                   chat with a small model, fetched on first use
+  shoal run minnow \"Once upon a time\"          the model inside this program: no file, no network
+  shoal run ./DeepSeek-R1-Distill-Qwen-7B-Q4_K_M.gguf
+  echo \"What is a shoal?\" | shoal run -       a prompt from a pipe, the answer to standard output
+  shoal pull r1-distill-qwen-1.5b             fetch a model by its name; `shoal list` shows the names
+  shoal inspect model.gguf                    what a file holds and how much memory it needs
+  shoal bench model.gguf                      tokens per second, bytes per token and what binds";
+
+/// DeepSeek in shallow water: runs the DeepSeek models on the computer that is there.
+#[derive(Debug, Parser)]
+#[command(name = "shoal", version, about, after_help = EXAMPLES, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Chat with a model, or answer one prompt
+    Run(RunArgs),
+    /// Fetch a model by its name in the catalogue
+    Pull(PullArgs),
+    /// Show the models of the catalogue and which are on this machine
+    List(ListArgs),
+    /// Print the raw logits after given tokens, for comparing engines
+    Logits(LogitsArgs),
+    /// Measure how well a model predicts a text
+    Perplexity(PerplexityArgs),
+    /// Show what a model file holds and how much memory it needs
+    Inspect(InspectArgs),
+    /// Measure the speed of a model: prompts of 128 and 512 tokens, then 32 tokens one by one
+    Bench(BenchArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man,
+}
+
+/// Where the model runs and within what limits.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct RuntimeArgs {
+    /// Longest conversation in tokens; 0 for the longest the model was made for
+    #[arg(long, short = 'c', value_name = "TOKENS", default_value_t = 4096)]
+    pub(crate) ctx: usize,
+    /// Threads; by default one for each physical core this process may use
+    #[arg(long, short = 't', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// Most memory for weights and cache, such as 12GiB; by default what the machine has free
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<Bytes>,
+    /// Instructions to use; `scalar` is the reference that any report can be replayed on
+    #[arg(long, value_name = "ISA", value_parser = ["scalar", "avx2", "avx512"])]
+    pub(crate) isa: Option<String>,
+    /// Tokens of a prompt that are read in one step; the answer does not depend on it
+    #[arg(long, value_name = "TOKENS", default_value_t = 512, value_parser = parse_chunk)]
+    pub(crate) prefill_chunk: usize,
+}
+
+fn parse_chunk(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(chunk) if (1..=65_536).contains(&chunk) => Ok(chunk),
+        _ => Err("expected a number from 1 to 65536".to_owned()),
+    }
+}
+
+/// How the next token is chosen. What is not given comes from what the model's makers recommend.
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct SamplingArgs {
+    /// Randomness: 0 always takes the likeliest token
+    #[arg(long, value_name = "T")]
+    pub(crate) temp: Option<f32>,
+    /// Only the K likeliest tokens; 0 for all
+    #[arg(long, value_name = "K")]
+    pub(crate) top_k: Option<usize>,
+    /// Only the likeliest tokens that together reach this probability
+    #[arg(long, value_name = "P")]
+    pub(crate) top_p: Option<f32>,
+    /// Only tokens with this share of the likeliest one's probability
+    #[arg(long, value_name = "P")]
+    pub(crate) min_p: Option<f32>,
+    /// Make tokens of late less likely; 1 for no change
+    #[arg(long, value_name = "X")]
+    pub(crate) repeat_penalty: Option<f32>,
+    /// How many of the last tokens the penalties look at
+    #[arg(long, value_name = "N")]
+    pub(crate) repeat_last_n: Option<usize>,
+    /// Taken from a token's logit for each time it stood lately
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) frequency_penalty: Option<f32>,
+    /// Taken from a token's logit once if it stood lately
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    pub(crate) presence_penalty: Option<f32>,
+    /// Add to a token's logit: ID=BIAS, may be given several times
+    #[arg(long, value_name = "ID=BIAS", value_parser = parse_bias, allow_hyphen_values = true)]
+    pub(crate) logit_bias: Vec<(u32, f32)>,
+    /// Same seed, same answer
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Most tokens of an answer
+    #[arg(long, short = 'n', value_name = "N")]
+    pub(crate) max_tokens: Option<usize>,
+    /// End the answer before this text; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) stop: Vec<String>,
+}
+
+fn parse_bias(text: &str) -> Result<(u32, f32), String> {
+    let parsed = text.split_once('=').and_then(|(id, bias)| Some((id.parse().ok()?, bias.parse().ok()?)));
+    parsed.ok_or_else(|| format!("expected ID=BIAS such as 42=-1.5, found `{text}`"))
+}
+
+/// When to colour the output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// A GGUF file, a name from the catalogue, or `minnow`; `-` reads the prompt from standard input
+    pub(crate) model: Option<String>,
+    /// Answer this and end; `-` reads it from standard input. Without it: a chat
+    pub(crate) prompt: Option<String>,
+    /// Instructions that stand before the conversation
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    /// Answer without reasoning first, where the model can
+    #[arg(long)]
+    pub(crate) no_think: bool,
+    /// Show that the model reasons, not what
+    #[arg(long)]
+    pub(crate) fold: bool,
+    /// Continue the prompt as it stands, without the model's chat format
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Print one JSON object with answer, reasoning, token counts and speed
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// When to colour the output
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub(crate) color: ColorChoice,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PullArgs {
+    /// Name in the catalogue; `shoal list` shows them
+    pub(crate) model: String,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ListArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogitsArgs {
+    /// A GGUF file or a name
+    pub(crate) model: String,
+    /// Token ids, separated by commas
+    #[arg(long, value_name = "IDS", value_delimiter = ',', required_unless_present = "text")]
+    pub(crate) ids: Vec<u32>,
+    /// Text to tokenize, as a plain sequence of this model begins
+    #[arg(long, value_name = "TEXT", conflicts_with = "ids")]
+    pub(crate) text: Option<String>,
+    /// How many of the best tokens
+    #[arg(long, value_name = "K", default_value_t = 20)]
+    pub(crate) top: usize,
+    /// After every token, not only the last
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print JSON: {"positions":[{"ids":[…],"logits":[…]}, …]}
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PerplexityArgs {
+    /// A GGUF file or a name
+    pub(crate) model: String,
+    /// A text file
+    pub(crate) file: PathBuf,
+    /// Tokens of a window; the second half of each is scored
+    #[arg(long, value_name = "TOKENS", default_value_t = 512)]
+    pub(crate) ctx: usize,
+    /// Only the first N tokens of the text
+    #[arg(long, value_name = "N")]
+    pub(crate) tokens: Option<usize>,
+    /// Print JSON: {"ppl":…, "tokens":…}
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Threads; by default one for each physical core this process may use
+    #[arg(long, short = 't', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// Most memory for weights and cache, such as 12GiB; by default what the machine has free
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<Bytes>,
+    /// Instructions to use
+    #[arg(long, value_name = "ISA", value_parser = ["scalar", "avx2", "avx512"])]
+    pub(crate) isa: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InspectArgs {
+    /// A GGUF file or a name
+    pub(crate) model: String,
+    /// Context to count memory for, in tokens
+    #[arg(long, short = 'c', value_name = "TOKENS", default_value_t = 4096)]
+    pub(crate) ctx: usize,
+    /// List every tensor
+    #[arg(long)]
+    pub(crate) tensors: bool,
+    /// List all metadata
+    #[arg(long)]
+    pub(crate) metadata: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchArgs {
+    /// A GGUF file or a name
+    pub(crate) model: String,
+    /// Counted runs of each test, after one that does not count
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) runs: u16,
+    /// Print one JSON object for each test
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}

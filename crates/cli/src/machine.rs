@@ -1,0 +1,37 @@
+//! What this machine has free: the default for `--memory`.
+
+use shoal_base::Bytes;
+
+/// Memory left to the rest of the machine.
+const MARGIN: u64 = 512 << 20;
+
+/// Memory that this process may take: the smaller of what the machine has available and what its control group
+/// leaves, less a margin; `None` where neither can be read.
+pub(crate) fn available_memory() -> Option<Bytes> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let machine = read("/proc/meminfo").and_then(|text| meminfo_available(&text));
+    // The root of the mount is the own group inside a container, which is where limits are usual.
+    let number = |path: &str| read(path).and_then(|text| text.trim().parse::<u64>().ok());
+    let v2 = number("/sys/fs/cgroup/memory.max").zip(number("/sys/fs/cgroup/memory.current"));
+    let v1 = number("/sys/fs/cgroup/memory/memory.limit_in_bytes")
+        .zip(number("/sys/fs/cgroup/memory/memory.usage_in_bytes"));
+    let group = v2.or(v1).map(|(limit, used)| limit.saturating_sub(used));
+    let least = machine.into_iter().chain(group).min()?;
+    Some(Bytes(least.saturating_sub(MARGIN)))
+}
+
+fn meminfo_available(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meminfo_is_read_in_kibibytes() {
+        assert_eq!(meminfo_available("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
+        assert_eq!(meminfo_available("MemAvailable: many\n"), None);
+    }
+}

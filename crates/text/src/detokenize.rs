@@ -1,0 +1,112 @@
+//! Ids to text, one token at a time, never splitting a character.
+//!
+//! A token may end in the middle of a character. What is certain is printed at once; an unfinished character waits for
+//! its bytes. Bytes that can never become a character print U+FFFD, exactly as
+//! `String::from_utf8_lossy` of the whole would have it, so a stream and a finished answer say the same.
+
+use shoal_base::TokenId;
+
+use crate::tokenizer::Tokenizer;
+
+/// Turns a stream of ids into a stream of text. Control tokens print nothing, except the marks of reasoning.
+#[derive(Clone, Debug)]
+pub struct Detokenizer {
+    tokenizer: Tokenizer,
+    /// Start of a character whose end has not come; at most three bytes.
+    pending: Vec<u8>,
+}
+
+impl Detokenizer {
+    /// A detokenizer at the start of a text.
+    #[must_use]
+    pub fn new(tokenizer: &Tokenizer) -> Self {
+        Self { tokenizer: tokenizer.clone(), pending: Vec::new() }
+    }
+
+    /// Adds a token; returns the text that is now certain, which may be empty.
+    pub fn push(&mut self, id: TokenId) -> String {
+        if !self.tokenizer.is_visible(id) {
+            return String::new();
+        }
+        self.pending.extend_from_slice(self.tokenizer.token_bytes(id));
+        take_certain(&mut self.pending)
+    }
+
+    /// Ends the text; an unfinished character prints U+FFFD.
+    pub fn finish(&mut self) -> String {
+        let rest = String::from_utf8_lossy(&self.pending).into_owned();
+        self.pending.clear();
+        rest
+    }
+}
+
+/// Takes everything off the front of `bytes` that no further byte can change.
+fn take_certain(bytes: &mut Vec<u8>) -> String {
+    let mut text = String::new();
+    let mut done = 0;
+    loop {
+        let err = match std::str::from_utf8(&bytes[done..]) {
+            Ok(valid) => {
+                text.push_str(valid);
+                done = bytes.len();
+                break;
+            }
+            Err(err) => err,
+        };
+        let valid = done + err.valid_up_to();
+        text.push_str(&String::from_utf8_lossy(&bytes[done..valid]));
+        done = valid;
+        let Some(wrong) = err.error_len() else { break };
+        text.push(char::REPLACEMENT_CHARACTER);
+        done += wrong;
+    }
+    bytes.drain(..done);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Streams `bytes` in parts that end at `cuts`.
+    fn stream(bytes: &[u8], cuts: &[usize]) -> String {
+        let (mut text, mut pending, mut from) = (String::new(), Vec::new(), 0);
+        for &cut in cuts.iter().chain([&bytes.len()]) {
+            let to = cut.clamp(from, bytes.len());
+            pending.extend_from_slice(&bytes[from..to]);
+            text.push_str(&take_certain(&mut pending));
+            assert!(pending.len() < 4, "held back {pending:?}");
+            from = to;
+        }
+        text + &String::from_utf8_lossy(&pending)
+    }
+
+    fn pieces() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            Just("é".as_bytes().to_vec()),
+            Just("人🙂a".as_bytes().to_vec()),
+            prop::collection::vec(prop_oneof![0x80..=0xBFu8, 0xC0..=0xFFu8, 0x20..0x7Fu8], 1..4),
+        ];
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_reads_as_the_whole(bytes in pieces(), mut cuts in prop::collection::vec(0..60usize, 0..8)) {
+            cuts.sort_unstable();
+            prop_assert_eq!(stream(&bytes, &cuts), String::from_utf8_lossy(&bytes).into_owned());
+        }
+    }
+
+    #[test]
+    fn what_is_certain_comes_at_once() {
+        let mut pending = "aé".as_bytes()[..2].to_vec();
+        assert_eq!(take_certain(&mut pending), "a");
+        pending.push(0xA9);
+        assert_eq!(take_certain(&mut pending), "é");
+        pending.extend([0xE4, 0xBD, b'x']);
+        assert_eq!(take_certain(&mut pending), "\u{FFFD}x");
+    }
+}

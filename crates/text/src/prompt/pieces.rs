@@ -1,0 +1,32 @@
+//! Builds the pieces of a prompt; neighbouring texts become one piece, for the tokenizer is to see them as one text.
+
+use super::Prompt;
+use crate::tokenizer::Piece;
+
+/// Pieces under construction.
+pub(super) struct Pieces(Vec<Piece>);
+
+impl Pieces {
+    pub(super) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Appends plain text.
+    pub(super) fn text(&mut self, text: &str) {
+        match self.0.last_mut() {
+            _ if text.is_empty() => {}
+            Some(Piece::Text(last)) => last.push_str(text),
+            _ => self.0.push(Piece::Text(text.to_owned())),
+        }
+    }
+
+    /// Appends a special token.
+    pub(super) fn special(&mut self, text: &str) {
+        self.0.push(Piece::Special(text.to_owned()));
+    }
+
+    /// The finished prompt.
+    pub(super) fn prompt(self, reasoning_open: bool) -> Prompt {
+        Prompt { pieces: self.0, reasoning_open }
+    }
+}
