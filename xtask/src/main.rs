@@ -1,19 +1,33 @@
-//! Project chores: `cargo xtask ci | test | tidy | convert`.
+//! Project chores, run as `cargo xtask CHORE`: see [`USAGE`].
 
+mod ci;
 mod convert;
+mod tidy;
 
 use std::process::ExitCode;
 
+/// What there is to do.
+const USAGE: &str = "usage: cargo xtask CHORE
+
+  ci       everything that must pass: format, tidy, clippy, tests, doc tests
+  test     all tests
+  tidy     the house rules: imports, unsafe code, lengths of files and functions, words
+  convert  a small checkpoint in hub layout to GGUF";
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let result = match args.first().map(String::as_str) {
-        Some("convert") => convert::run(&args[1..]),
-        _ => Err(anyhow::anyhow!("usage: {}", convert::USAGE)),
+    let (chore, rest) = args.split_first().map_or(("", &args[..]), |(chore, rest)| (chore.as_str(), rest));
+    let result = match chore {
+        "ci" if rest.is_empty() => ci::run(),
+        "test" if rest.is_empty() => ci::test(),
+        "tidy" if rest.is_empty() => tidy::run(),
+        "convert" => convert::run(rest),
+        _ => Err(anyhow::anyhow!("{USAGE}")),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -46,7 +46,8 @@ mod tests {
     #[test]
     fn the_cache_folder_follows_the_most_specific_variable() {
         let dir = |vars: &[(&str, &str)]| {
-            let vars: Vec<(String, OsString)> = vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).into())).collect();
+            let vars: Vec<(String, OsString)> =
+                vars.iter().map(|(k, v)| ((*k).to_owned(), (*v).into())).collect();
             cache_dir(|name| vars.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone()))
         };
         assert_eq!(dir(&[("HOME", "/h")]), PathBuf::from("/h/.cache/shoal"));

@@ -4,7 +4,9 @@
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The prompt fills the context and leaves no room for an answer.
-    #[error("the prompt has {found} tokens, but the context holds {limit} and one must be left for the answer; shorten it or raise --ctx")]
+    #[error(
+        "the prompt has {found} tokens, but the context holds {limit} and one must be left for the answer; shorten it or raise --ctx"
+    )]
     PromptTooLong {
         /// Tokens in the prompt.
         found: usize,
@@ -35,7 +37,9 @@ pub enum Error {
         found: f64,
     },
     /// All KV blocks are in use.
-    #[error("the KV cache is full: {needed} more blocks are needed and {free} are free; wait for another request to end")]
+    #[error(
+        "the KV cache is full: {needed} more blocks are needed and {free} are free; wait for another request to end"
+    )]
     CacheFull {
         /// Blocks the request needs.
         needed: usize,

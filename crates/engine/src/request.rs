@@ -77,12 +77,22 @@ impl SamplingParams {
     pub fn check(&self) -> Result<(), Error> {
         let check = |name, value: f32, low: f32, high: f32, expected| {
             let found = f64::from(value);
-            if value >= low && value <= high { Ok(()) } else { Err(Error::BadSampling { name, expected, found }) }
+            if value >= low && value <= high {
+                Ok(())
+            } else {
+                Err(Error::BadSampling { name, expected, found })
+            }
         };
         check("temperature", self.temperature, 0.0, 100.0, "a number from 0 to 100")?;
         check("top_p", self.top_p, f32::MIN_POSITIVE, 1.0, "a number above 0, at most 1")?;
         check("min_p", self.min_p, 0.0, 1.0, "a number from 0 to 1")?;
-        check("repeat_penalty", self.repeat_penalty, f32::MIN_POSITIVE, 100.0, "a number above 0, at most 100")?;
+        check(
+            "repeat_penalty",
+            self.repeat_penalty,
+            f32::MIN_POSITIVE,
+            100.0,
+            "a number above 0, at most 100",
+        )?;
         check("frequency_penalty", self.frequency_penalty, -100.0, 100.0, "a number from -100 to 100")?;
         check("presence_penalty", self.presence_penalty, -100.0, 100.0, "a number from -100 to 100")?;
         for (_, bias) in &self.logit_bias {

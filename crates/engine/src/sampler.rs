@@ -41,7 +41,8 @@ impl Sampler {
         assert!(!logits.is_empty(), "a vocabulary has tokens");
         // A draw for each token, greedy or not: changing the temperature midway keeps the others' draws.
         let draw = self.prng.next_f64();
-        let mut logits: Vec<f32> = logits.iter().map(|x| if x.is_nan() { f32::NEG_INFINITY } else { *x }).collect();
+        let mut logits: Vec<f32> =
+            logits.iter().map(|x| if x.is_nan() { f32::NEG_INFINITY } else { *x }).collect();
         self.adjust(&mut logits, so_far);
         if self.params.temperature == 0.0 {
             return argmax(&logits);
@@ -58,7 +59,8 @@ impl Sampler {
                 *logit += bias;
             }
         }
-        let none = params.repeat_penalty == 1.0 && params.frequency_penalty == 0.0 && params.presence_penalty == 0.0;
+        let none =
+            params.repeat_penalty == 1.0 && params.frequency_penalty == 0.0 && params.presence_penalty == 0.0;
         if none {
             return;
         }
@@ -68,7 +70,8 @@ impl Sampler {
         }
         for (token, count) in counts {
             let Some(logit) = logits.get_mut(token.idx()) else { continue };
-            *logit = if *logit > 0.0 { *logit / params.repeat_penalty } else { *logit * params.repeat_penalty };
+            *logit =
+                if *logit > 0.0 { *logit / params.repeat_penalty } else { *logit * params.repeat_penalty };
             *logit -= params.frequency_penalty * count as f32 + params.presence_penalty;
         }
     }
@@ -174,7 +177,11 @@ mod tests {
             Sampler::new(params).candidates(&logits).iter().map(|c| c.id).collect::<Vec<_>>()
         };
         assert_eq!(kept(SamplingParams { top_k: 2, ..open() }), [0, 1]);
-        assert_eq!(kept(SamplingParams { top_p: 0.54, ..open() }), [0, 1], "8/15 is 0.533: one is not enough");
+        assert_eq!(
+            kept(SamplingParams { top_p: 0.54, ..open() }),
+            [0, 1],
+            "8/15 is 0.533: one is not enough"
+        );
         assert_eq!(kept(SamplingParams { top_p: 0.53, ..open() }), [0]);
         assert_eq!(kept(SamplingParams { min_p: 0.2, ..open() }), [0, 1, 2]);
         assert_eq!(kept(open()).len(), 4);
@@ -192,8 +199,17 @@ mod tests {
         assert_eq!(first(SamplingParams { presence_penalty: 0.2, ..greedy() }, &[0, 0]), 1);
         assert_eq!(first(SamplingParams { frequency_penalty: 0.06, ..greedy() }, &[0]), 0);
         assert_eq!(first(SamplingParams { frequency_penalty: 0.06, ..greedy() }, &[0, 0]), 1);
-        assert_eq!(first(SamplingParams { frequency_penalty: 0.06, repeat_last_n: 1, ..greedy() }, &[0, 0]), 0);
-        assert_eq!(first(SamplingParams { logit_bias: vec![(TokenId(2), 9.0), (TokenId(77), 1.0)], ..greedy() }, &[]), 2);
+        assert_eq!(
+            first(SamplingParams { frequency_penalty: 0.06, repeat_last_n: 1, ..greedy() }, &[0, 0]),
+            0
+        );
+        assert_eq!(
+            first(
+                SamplingParams { logit_bias: vec![(TokenId(2), 9.0), (TokenId(77), 1.0)], ..greedy() },
+                &[]
+            ),
+            2
+        );
     }
 
     proptest! {

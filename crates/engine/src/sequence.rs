@@ -41,7 +41,10 @@ impl Sequence {
     /// What the scheduler sees.
     pub(crate) const fn state(&self) -> crate::scheduler::SequenceState {
         let prompt_left = self.prompt_len.saturating_sub(self.computed);
-        crate::scheduler::SequenceState { prompt_left, decode_left: self.tokens.len() - self.computed - prompt_left }
+        crate::scheduler::SequenceState {
+            prompt_left,
+            decode_left: self.tokens.len() - self.computed - prompt_left,
+        }
     }
 
     /// Where the next tokens to compute come from.

@@ -43,7 +43,12 @@ impl Act {
     /// If the elements do not fill whole rows.
     #[must_use]
     pub fn reshaped(mut self, cols: usize) -> Self {
-        assert!(cols > 0 && self.data.len().is_multiple_of(cols), "[{}, {}] into rows of {cols}", self.rows, self.cols);
+        assert!(
+            cols > 0 && self.data.len().is_multiple_of(cols),
+            "[{}, {}] into rows of {cols}",
+            self.rows,
+            self.cols
+        );
         self.rows = self.data.len() / cols;
         self.cols = cols;
         self

@@ -10,19 +10,13 @@ const BUFFER_BYTES: usize = 256 << 20;
 const PASSES: usize = 5;
 
 per_isa! {
-    /// Adds all words, in lanes, so that nothing but loads takes time.
+    /// Adds all words: loads and little else.
     fn sum_words(words: &[u64]) -> u64 = sum_words_body
 }
 
 #[inline(always)]
 fn sum_words_body<const FUSED: bool>(words: &[u64]) -> u64 {
-    let mut lanes = [0u64; 32];
-    for chunk in words.as_chunks::<32>().0 {
-        for i in 0..32 {
-            lanes[i] = lanes[i].wrapping_add(chunk[i]);
-        }
-    }
-    lanes.iter().fold(0, |a, &b| a.wrapping_add(b))
+    words.iter().fold(0, |sum, word| sum.wrapping_add(*word))
 }
 
 /// Measures the read bandwidth of all threads of `pool` together, in bytes per second: the best of a few passes

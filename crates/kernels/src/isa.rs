@@ -32,7 +32,10 @@ pub enum Isa {
 impl Avx2 {
     fn detect() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
+        if is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("f16c")
+        {
             return Some(Self(()));
         }
         None
@@ -75,6 +78,16 @@ impl Isa {
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         Self::available().into_iter().find(|isa| isa.name() == name)
+    }
+
+    /// Proof of AVX2, which AVX-512 machines have as well.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) const fn avx2(self) -> Option<Avx2> {
+        match self {
+            Self::Scalar => None,
+            Self::Avx2(proof) => Some(proof),
+            Self::Avx512(_) => Some(Avx2(())), // `Avx512::detect` asks `Avx2::detect` first
+        }
     }
 
     /// The name that [`Isa::by_name`] takes.

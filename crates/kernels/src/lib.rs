@@ -7,7 +7,7 @@
 //! is a function of its own row and token alone: sums run in one order, whatever the thread count, the tile or the
 //! other tokens of the step (contract 2 in DESIGN terms: one answer).
 //!
-//! Reading order: [`isa`], [`pool`], [`act`], `matmul` (with `quantize`, `panel`, `dot_q8`, `dot_f32`), `attention`,
+//! Reading order: [`isa`], [`pool`], [`act`], `matmul` (with `quantize`, `panel`, `unpack`, `dot_q8`, `dot_f32`), `attention`,
 //! then [`ops`].
 
 pub mod act;
@@ -25,6 +25,7 @@ pub mod pool;
 mod quantize;
 pub mod rope;
 pub mod route;
+mod unpack;
 
 pub use act::Act;
 pub use isa::Isa;

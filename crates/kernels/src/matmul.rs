@@ -148,7 +148,9 @@ pub(crate) fn run(isa: Isa, pool: &Pool, input: &Input<'_>, products: &[Product<
         .into_iter()
         .zip(products)
         .zip(&rows_per_item)
-        .map(|((staged, product), rows)| unstage(pool, staged, product.token_count(x), product.w.rows(), *rows))
+        .map(|((staged, product), rows)| {
+            unstage(pool, staged, product.token_count(x), product.w.rows(), *rows)
+        })
         .collect()
 }
 
@@ -264,12 +266,18 @@ mod tests {
                 let reference = first.get_or_insert_with(|| {
                     let singles = (0..tokens).flat_map(|t| {
                         let x = x.select_rows(&[t]);
-                        run(isa, &pool, &Input::new(&x), &[Product { w: &w, x_rows: None }]).remove(0).row(0).to_vec()
+                        run(isa, &pool, &Input::new(&x), &[Product { w: &w, x_rows: None }])
+                            .remove(0)
+                            .row(0)
+                            .to_vec()
                     });
                     Act::from_vec(tokens, rows, singles.collect())
                 });
                 let want = reference.as_slice().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-                assert_eq!(y, want, "{isa} {dtype:?}: a token's result changed with its company or the threads");
+                assert_eq!(
+                    y, want,
+                    "{isa} {dtype:?}: a token's result changed with its company or the threads"
+                );
             }
         }
     }
@@ -283,8 +291,11 @@ mod tests {
                 let want: f64 = row.iter().zip(x.row(t)).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
                 let magnitude: f64 = row.iter().zip(x.row(t)).map(|(w, x)| f64::from((w * x).abs())).sum();
                 let step = x.row(t).iter().fold(0f32, |a, b| a.max(b.abs())) / (254.0 * 128.0);
-                let rounding: f64 =
-                    if w.dtype().is_quantized() { row.iter().map(|w| f64::from(w.abs() * step)).sum() } else { 0.0 };
+                let rounding: f64 = if w.dtype().is_quantized() {
+                    row.iter().map(|w| f64::from(w.abs() * step)).sum()
+                } else {
+                    0.0
+                };
                 let bound = rounding * 1.05 + magnitude * 1e-5 + 1e-30;
                 let got = f64::from(y.row(t)[r]);
                 assert!((got - want).abs() <= bound, "{isa} {:?} [{t}, {r}]: {got}, want {want}", w.dtype());

@@ -103,7 +103,8 @@ impl Cpu {
         let x = x.reshaped(heads[0].cols());
         let rows: Vec<Vec<u32>> =
             (0..head_count).map(|h| (0..tokens).map(|t| (t * head_count + h) as u32).collect()).collect();
-        let products: Vec<_> = heads.iter().zip(&rows).map(|(w, rows)| Product { w, x_rows: Some(rows) }).collect();
+        let products: Vec<_> =
+            heads.iter().zip(&rows).map(|(w, rows)| Product { w, x_rows: Some(rows) }).collect();
         join_heads(&self.products(&Input::new(&x), &products))
     }
 
@@ -258,7 +259,8 @@ fn group_by_expert(routing: &Routing, experts: &[(u32, FeedForward)]) -> ByExper
         .iter()
         .enumerate()
         .map(|(slot, expert)| {
-            let expert_idx = experts.binary_search_by_key(expert, |(id, _)| *id).expect("every routed expert is given");
+            let expert_idx =
+                experts.binary_search_by_key(expert, |(id, _)| *id).expect("every routed expert is given");
             tokens[expert_idx].push((slot / routing.per_token) as u32);
             (expert_idx, tokens[expert_idx].len() - 1)
         })
@@ -283,7 +285,8 @@ mod tests {
     use shoal_testkit::seeded;
 
     fn matrix(rows: usize, cols: usize, seed: u64) -> Matrix {
-        let bytes: Vec<u8> = seeded::normal_f32(seed, rows * cols).iter().flat_map(|x| x.to_le_bytes()).collect();
+        let bytes: Vec<u8> =
+            seeded::normal_f32(seed, rows * cols).iter().flat_map(|x| x.to_le_bytes()).collect();
         Matrix::new(Dtype::F32, rows, cols, Blob::copy_of(&bytes))
     }
 
@@ -293,18 +296,30 @@ mod tests {
 
     #[test]
     fn experts_are_the_weighted_sum_of_their_networks() {
-        let ffn = |seed| FeedForward { gate: matrix(24, 16, seed), up: matrix(24, 16, seed + 1), down: matrix(16, 24, seed + 2) };
+        let ffn = |seed| FeedForward {
+            gate: matrix(24, 16, seed),
+            up: matrix(24, 16, seed + 1),
+            down: matrix(16, 24, seed + 2),
+        };
         let experts = vec![(1, ffn(10)), (4, ffn(20)), (5, ffn(30))];
         let x = Act::from_vec(3, 16, seeded::normal_f32(1, 48));
-        let routing =
-            Routing { per_token: 2, experts: vec![4, 1, 5, 4, 1, 4], weights: vec![0.5, 0.25, 1.0, 2.0, 0.1, 0.9] };
+        let routing = Routing {
+            per_token: 2,
+            experts: vec![4, 1, 5, 4, 1, 4],
+            weights: vec![0.5, 0.25, 1.0, 2.0, 0.1, 0.9],
+        };
         let got = cpu(2).experts(&x, &routing, &experts);
         for t in 0..3 {
             let x = x.select_rows(&[t]);
             let mut want = Act::zeros(1, 16);
             for slot in 2 * t..2 * t + 2 {
                 let (_, ffn) = experts.iter().find(|(id, _)| *id == routing.experts[slot]).expect("given");
-                add_scaled(Isa::best(), want.row_mut(0), routing.weights[slot], cpu(1).feed_forward(&x, ffn).row(0));
+                add_scaled(
+                    Isa::best(),
+                    want.row_mut(0),
+                    routing.weights[slot],
+                    cpu(1).feed_forward(&x, ffn).row(0),
+                );
             }
             assert_eq!(got.row(t), want.row(0), "token {t}: bit for bit, alone or in company");
         }
@@ -327,7 +342,8 @@ mod tests {
     fn large_and_small_activations_go_the_same_way() {
         let x = Act::from_vec(64, 512, seeded::normal_f32(3, 64 * 512));
         let weight = seeded::normal_f32(4, 512);
-        let (large, one) = (cpu(3).rms_norm(&x, &weight, 1e-6), cpu(1).rms_norm(&x.select_rows(&[63]), &weight, 1e-6));
+        let (large, one) =
+            (cpu(3).rms_norm(&x, &weight, 1e-6), cpu(1).rms_norm(&x.select_rows(&[63]), &weight, 1e-6));
         assert_eq!(large.row(63), one.row(0));
         let mut sum = x.clone();
         cpu(3).add(&mut sum, &x);

@@ -12,6 +12,7 @@ use shoal_quant::Dtype;
 use crate::isa::{Isa, per_isa};
 use crate::matmul::Matrix;
 use crate::quantize::{padded_cols, padded_scales};
+use crate::unpack::unpack;
 
 /// Weight rows in a panel: enough to use an activation four times once it is in a register.
 pub(crate) const TILE_ROWS: usize = 4;
@@ -29,22 +30,6 @@ pub(crate) struct Panel {
     pub(crate) floats: Vec<f32>,
     /// Elements that share one scale: 16 or 32.
     pub(crate) sub: usize,
-}
-
-per_isa! {
-    /// Unpacks whole blocks of one row.
-    fn unpack(dtype: Dtype, bytes: &[u8], codes: &mut [i8], scales: &mut [f32], mins: &mut [f32]) = unpack_body
-}
-
-#[inline(always)]
-fn unpack_body<const FUSED: bool>(
-    dtype: Dtype,
-    bytes: &[u8],
-    codes: &mut [i8],
-    scales: &mut [f32],
-    mins: &mut [f32],
-) {
-    shoal_quant::unpack_blocks(dtype, bytes, codes, scales, mins);
 }
 
 per_isa! {
@@ -89,7 +74,14 @@ impl Panel {
             }
             if r < row_count {
                 let mins = if mins_len > 0 { &mut mins[..scale_count] } else { mins };
-                unpack(isa, dtype, w.row_bytes(first_row + r), &mut codes[..cols], &mut scales[..scale_count], mins);
+                unpack(
+                    isa,
+                    dtype,
+                    w.row_bytes(first_row + r),
+                    &mut codes[..cols],
+                    &mut scales[..scale_count],
+                    mins,
+                );
             }
         }
     }

@@ -80,8 +80,11 @@ impl QuantAct {
             quantize_row(isa, x.row(0), &mut codes, &mut floats);
         } else if x.rows() > 1 {
             // Two buffers, one item: pair the chunks up front so that an item owns both.
-            let mut rows: Vec<_> =
-                codes.chunks_mut(2 * padded_cols(cols)).zip(floats.chunks_mut(layout.stride())).enumerate().collect();
+            let mut rows: Vec<_> = codes
+                .chunks_mut(2 * padded_cols(cols))
+                .zip(floats.chunks_mut(layout.stride()))
+                .enumerate()
+                .collect();
             pool.for_each_chunk(&mut rows, 8, |_, rows| {
                 for (row, (codes, floats)) in rows {
                     quantize_row(isa, x.row(*row), codes, floats);

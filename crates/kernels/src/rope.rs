@@ -64,7 +64,10 @@ impl RopeTable {
 /// If the rows are not those of the table or not whole heads.
 pub fn rope(x: &mut Act, table: &RopeTable, head_dim: usize, offset: usize, layout: RopeLayout) {
     assert_eq!(x.rows() * table.half, table.cos_sin.len(), "one row for each position of the table");
-    assert!(x.cols().is_multiple_of(head_dim) && offset + 2 * table.half <= head_dim, "whole heads of {head_dim}");
+    assert!(
+        x.cols().is_multiple_of(head_dim) && offset + 2 * table.half <= head_dim,
+        "whole heads of {head_dim}"
+    );
     for row in 0..x.rows() {
         table.turn(x, row, head_dim, offset, layout);
     }
@@ -101,7 +104,13 @@ mod tests {
     #[test]
     fn the_part_before_the_offset_stays() {
         let mut x = Act::from_vec(1, 12, vec![1.0; 12]);
-        rope(&mut x, &RopeTable::new(&[1], &[std::f64::consts::FRAC_PI_2], 1.0), 6, 4, RopeLayout::Interleaved);
+        rope(
+            &mut x,
+            &RopeTable::new(&[1], &[std::f64::consts::FRAC_PI_2], 1.0),
+            6,
+            4,
+            RopeLayout::Interleaved,
+        );
         for head in x.row(0).chunks(6) {
             assert_eq!(head[..4], [1.0; 4]);
             assert!((head[4] + 1.0).abs() < 1e-6 && (head[5] - 1.0).abs() < 1e-6, "a quarter turn of (1, 1)");

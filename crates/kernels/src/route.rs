@@ -67,7 +67,8 @@ pub fn route(logits: &Act, spec: &RouterSpec) -> Routing {
     let expert_count = logits.cols();
     assert!(spec.n_group > 0 && expert_count.is_multiple_of(spec.n_group), "whole groups of experts");
     assert!(spec.num_experts_per_tok <= expert_count && spec.topk_group <= spec.n_group, "enough experts");
-    let mut routing = Routing { per_token: spec.num_experts_per_tok, experts: Vec::new(), weights: Vec::new() };
+    let mut routing =
+        Routing { per_token: spec.num_experts_per_tok, experts: Vec::new(), weights: Vec::new() };
     for token in 0..logits.rows() {
         route_token(logits.row(token), spec, &mut routing);
     }
@@ -108,9 +109,10 @@ fn softmax(logits: &[f32]) -> Vec<f32> {
 fn mask_groups(choice: &mut [f32], spec: &RouterSpec) {
     let group_len = choice.len() / spec.n_group;
     let (group_scores, masked): (Vec<f32>, f32) = match spec.group_score {
-        GroupScore::Max => {
-            (choice.chunks(group_len).map(|g| g.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b))).collect(), 0.0)
-        }
+        GroupScore::Max => (
+            choice.chunks(group_len).map(|g| g.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b))).collect(),
+            0.0,
+        ),
         GroupScore::Top2Sum => {
             let top_2 = |group: &[f32]| top_k(group, 2.min(group.len())).iter().map(|&i| group[i]).sum();
             (choice.chunks(group_len).map(top_2).collect(), f32::NEG_INFINITY)
@@ -159,7 +161,10 @@ mod tests {
         let with_bias = RouterSpec { e_score_correction_bias: Some(vec![0.0, 0.0, 0.0, 5.0]), ..spec() };
         let routing = route(&logits, &with_bias);
         assert_eq!(routing.experts, [3, 2]);
-        assert!((routing.weights[0] - 1.0 / (1.0 + 1f32.exp())).abs() < 1e-6, "sigmoid(-1), without the bias");
+        assert!(
+            (routing.weights[0] - 1.0 / (1.0 + 1f32.exp())).abs() < 1e-6,
+            "sigmoid(-1), without the bias"
+        );
         let normed = RouterSpec { norm_topk_prob: true, routed_scaling_factor: 2.5, ..with_bias };
         assert!((route(&logits, &normed).weights.iter().sum::<f32>() - 2.5).abs() < 1e-5);
     }

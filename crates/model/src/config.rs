@@ -253,7 +253,8 @@ impl Keys<'_> {
             "linear" => RopeScaling::Linear { factor },
             "yarn" => RopeScaling::Yarn {
                 factor,
-                original_max_position_embeddings: self.count("rope.scaling.original_context_length", CONTEXT_LEN_MAX)?
+                original_max_position_embeddings: self
+                    .count("rope.scaling.original_context_length", CONTEXT_LEN_MAX)?
                     as f64,
                 beta_fast: self.positive("rope.scaling.yarn_beta_fast", 32.0)?,
                 beta_slow: self.positive("rope.scaling.yarn_beta_slow", 1.0)?,
@@ -297,7 +298,11 @@ impl Keys<'_> {
         let qk_head_dim = length("attention.key_length_mla", "attention.key_length")?;
         let v_head_dim = length("attention.value_length_mla", "attention.value_length")?;
         if qk_head_dim <= rope_dim {
-            return self.bad("attention.key_length_mla", format!("more than the {rope_dim} of rope"), qk_head_dim);
+            return self.bad(
+                "attention.key_length_mla",
+                format!("more than the {rope_dim} of rope"),
+                qk_head_dim,
+            );
         }
         let common = self.common(checkpoint, self.rope(rope_dim, RopeLayout::Interleaved)?)?;
         let dense_layers = self.metadata.u32(&self.key("leading_dense_block_count"))?.unwrap_or(0) as usize;

@@ -32,7 +32,11 @@ enum Mlp {
 }
 
 impl DecoderLayer {
-    pub(crate) fn load(layer_idx: usize, weights: &LayerBinder<'_>, config: &DeepseekConfig) -> Result<Self, Error> {
+    pub(crate) fn load(
+        layer_idx: usize,
+        weights: &LayerBinder<'_>,
+        config: &DeepseekConfig,
+    ) -> Result<Self, Error> {
         let common = &config.common;
         let mlp = match &config.moe {
             Some(moe) if layer_idx >= config.first_k_dense_replace => {

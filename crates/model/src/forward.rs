@@ -105,7 +105,12 @@ impl Model {
     ///
     /// # Panics
     /// If the step's spans do not tile it, or a token is not in the vocabulary: the engine checks both.
-    pub fn forward(&self, step: &Step<'_>, kv: &mut KvCache, observer: &mut dyn Observer) -> Result<Act, Error> {
+    pub fn forward(
+        &self,
+        step: &Step<'_>,
+        kv: &mut KvCache,
+        observer: &mut dyn Observer,
+    ) -> Result<Act, Error> {
         step.check();
         let context = StepContext { spans: &step.spans, rope: self.rope.table(&step.positions()) };
         let mut x = self.cpu.embed(&self.embed_tokens, step.tokens);

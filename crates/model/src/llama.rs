@@ -40,7 +40,11 @@ struct Linear {
 }
 
 impl DecoderLayer {
-    pub(crate) fn load(layer_idx: usize, weights: &LayerBinder<'_>, config: &LlamaConfig) -> Result<Self, Error> {
+    pub(crate) fn load(
+        layer_idx: usize,
+        weights: &LayerBinder<'_>,
+        config: &LlamaConfig,
+    ) -> Result<Self, Error> {
         let common = &config.common;
         Ok(Self {
             layer_idx,
@@ -53,7 +57,7 @@ impl DecoderLayer {
     }
 
     pub(crate) fn forward(&self, cpu: &Cpu, mut x: Act, step: &StepContext<'_>, kv: &mut KvCache) -> Act {
-        let normed = cpu.rms_norm(&x, &self.input_layernorm, self.rms_norm_eps);          // [T, D]
+        let normed = cpu.rms_norm(&x, &self.input_layernorm, self.rms_norm_eps); // [T, D]
         cpu.add(&mut x, &self.self_attn.forward(cpu, &normed, step, kv, self.layer_idx));
         let normed = cpu.rms_norm(&x, &self.post_attention_layernorm, self.rms_norm_eps);
         cpu.add(&mut x, &cpu.feed_forward(&normed, &self.mlp));

@@ -199,7 +199,9 @@ fn join_heads(k_nope: &Act, k_pe: &Act, nope: usize) -> Act {
     let (heads, rope) = (k_nope.cols() / nope, k_pe.cols());
     let mut keys = Act::zeros(k_nope.rows(), heads * (nope + rope));
     for row in 0..keys.rows() {
-        for (key, own) in keys.row_mut(row).chunks_exact_mut(nope + rope).zip(k_nope.row(row).chunks_exact(nope)) {
+        for (key, own) in
+            keys.row_mut(row).chunks_exact_mut(nope + rope).zip(k_nope.row(row).chunks_exact(nope))
+        {
             key[..nope].copy_from_slice(own);
             key[nope..].copy_from_slice(k_pe.row(row));
         }
@@ -211,7 +213,9 @@ fn join_heads(k_nope: &Act, k_pe: &Act, nope: usize) -> Act {
 fn softmax_scale(config: &DeepseekConfig) -> f32 {
     let plain = 1.0 / ((config.qk_nope_head_dim + config.qk_rope_head_dim) as f64).sqrt();
     let correction = match config.common.rope.scaling {
-        RopeScaling::Yarn { factor, mscale_all_dim, .. } if mscale_all_dim != 0.0 => yarn_mscale(factor, mscale_all_dim),
+        RopeScaling::Yarn { factor, mscale_all_dim, .. } if mscale_all_dim != 0.0 => {
+            yarn_mscale(factor, mscale_all_dim)
+        }
         _ => 1.0,
     };
     (plain * correction * correction) as f32

@@ -47,7 +47,8 @@ struct YarnRamp {
 impl YarnRamp {
     fn new(config: &RopeConfig, original: f64, beta_fast: f64, beta_slow: f64) -> Self {
         let dim = config.dim as f64;
-        let pair_with = |turns: f64| dim * (original / (turns * std::f64::consts::TAU)).ln() / (2.0 * config.theta.ln());
+        let pair_with =
+            |turns: f64| dim * (original / (turns * std::f64::consts::TAU)).ln() / (2.0 * config.theta.ln());
         let low = pair_with(beta_fast).floor().max(0.0);
         let high = pair_with(beta_slow).ceil().min(dim - 1.0);
         Self { low, high: if low == high { high + 0.001 } else { high } }

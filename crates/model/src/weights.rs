@@ -23,13 +23,15 @@ pub(crate) const ROPE_FREQS: &str = "rope_freqs.weight";
 
 /// Rows of the embedding table: the size of the vocabulary.
 pub(crate) fn embedding_rows(checkpoint: &Checkpoint) -> Result<usize, Error> {
-    let table = checkpoint.tensor(TOKEN_EMBD).ok_or_else(|| Error::MissingTensor { name: TOKEN_EMBD.to_owned() })?;
+    let table =
+        checkpoint.tensor(TOKEN_EMBD).ok_or_else(|| Error::MissingTensor { name: TOKEN_EMBD.to_owned() })?;
     Ok(table.shape.get(1).map_or(0, |&rows| rows as usize))
 }
 
 /// Whether a model with `layer_count` decoder layers reads this tensor: draft layers stand after the others.
 pub(crate) fn is_wanted(tensor: &TensorInfo, layer_count: usize) -> bool {
-    let layer = tensor.name.strip_prefix("blk.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+    let layer =
+        tensor.name.strip_prefix("blk.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
     layer.is_none_or(|layer| layer < layer_count)
 }
 
@@ -75,7 +77,13 @@ impl<'a> Binder<'a> {
     }
 
     /// One matrix `[rows, cols]` for each head.
-    pub(crate) fn heads(&self, name: &str, heads: usize, rows: usize, cols: usize) -> Result<Vec<Matrix>, Error> {
+    pub(crate) fn heads(
+        &self,
+        name: &str,
+        heads: usize,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Vec<Matrix>, Error> {
         let (tensor, blob) = self.tensor(name, &[cols, rows, heads])?;
         weight_dtype(tensor)?;
         let all = Matrix::new(tensor.dtype, heads * rows, cols, blob);
@@ -122,7 +130,13 @@ impl LayerBinder<'_> {
         self.binder.matrix(&self.full(name), rows, cols)
     }
 
-    pub(crate) fn heads(&self, name: &str, heads: usize, rows: usize, cols: usize) -> Result<Vec<Matrix>, Error> {
+    pub(crate) fn heads(
+        &self,
+        name: &str,
+        heads: usize,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Vec<Matrix>, Error> {
         self.binder.heads(&self.full(name), heads, rows, cols)
     }
 
@@ -135,7 +149,12 @@ impl LayerBinder<'_> {
     }
 
     /// The network whose tensors end in `suffix`: empty for a dense layer, `_shexp` for the shared experts.
-    pub(crate) fn feed_forward(&self, suffix: &str, hidden: usize, width: usize) -> Result<FeedForward, Error> {
+    pub(crate) fn feed_forward(
+        &self,
+        suffix: &str,
+        hidden: usize,
+        width: usize,
+    ) -> Result<FeedForward, Error> {
         Ok(FeedForward {
             gate: self.matrix(&format!("ffn_gate{suffix}.weight"), width, hidden)?,
             up: self.matrix(&format!("ffn_up{suffix}.weight"), width, hidden)?,

@@ -20,7 +20,8 @@ const LOGITS_MAX_DIFF: f32 = 1e-3;
 fn load(path: &Path, isa: Isa, threads: usize) -> Model {
     let checkpoint = Arc::new(Checkpoint::open(path).expect("the golden checkpoint reads"));
     let options = OpenOptions { budget: None, threads, progress: &|_, _| {} };
-    open(checkpoint, &options, Cpu::new(isa, Arc::new(Pool::new(threads)))).expect("the golden checkpoint loads")
+    open(checkpoint, &options, Cpu::new(isa, Arc::new(Pool::new(threads))))
+        .expect("the golden checkpoint loads")
 }
 
 fn blocks(len: usize) -> Vec<BlockId> {
@@ -96,7 +97,11 @@ fn check_family(family: &str) {
 
         for chunk in [1, 7, 64] {
             let chunked = join(&run(&model, &tokens, chunk, |_| Phase::Prefill));
-            assert_eq!(bits(&chunked), bits(logits.as_slice()), "{family} {isa}: chunks of {chunk} change bits");
+            assert_eq!(
+                bits(&chunked),
+                bits(logits.as_slice()),
+                "{family} {isa}: chunks of {chunk} change bits"
+            );
         }
         let alone = load(&dir.join("model.gguf"), isa, 1);
         let one_thread = join(&run(&alone, &tokens, tokens.len(), |_| Phase::Prefill));
@@ -148,16 +153,20 @@ fn a_token_does_not_feel_its_company() {
         Span { rows: 0..40, first_pos: 0, blocks: &blocks_a, phase: Phase::Prefill },
         Span { rows: 40..96, first_pos: 0, blocks: &blocks_b, phase: Phase::Prefill },
     ];
-    let together =
-        model.forward(&Step { tokens: &tokens, spans, logits: &rows }, &mut kv, &mut Ignore).expect("resident");
+    let together = model
+        .forward(&Step { tokens: &tokens, spans, logits: &rows }, &mut kv, &mut Ignore)
+        .expect("resident");
     assert_eq!(bits(together.as_slice()), bits(&[join(&alone[0]), join(&alone[1])].concat()));
 
     let next = [TokenId(7), TokenId(9)];
     let span = |row, first_pos, blocks| Span { rows: row..row + 1, first_pos, blocks, phase: Phase::Decode };
     let spans = vec![span(0, 40, &blocks_a[..]), span(1, 56, &blocks_b[..])];
-    let both = model.forward(&Step { tokens: &next, spans, logits: &[0, 1] }, &mut kv, &mut Ignore).expect("resident");
+    let both = model
+        .forward(&Step { tokens: &next, spans, logits: &[0, 1] }, &mut kv, &mut Ignore)
+        .expect("resident");
     let spans = vec![span(0, 56, &blocks_b[..])];
-    let one =
-        model.forward(&Step { tokens: &next[1..], spans, logits: &[0] }, &mut kv, &mut Ignore).expect("resident");
+    let one = model
+        .forward(&Step { tokens: &next[1..], spans, logits: &[0] }, &mut kv, &mut Ignore)
+        .expect("resident");
     assert_eq!(bits(both.row(1)), bits(one.row(0)));
 }

@@ -19,14 +19,14 @@ pub const SUBS: usize = 8;
 pub static GRID: [[i8; 8]; 256] = unpack_grid();
 
 /// Seven sign bits completed to eight, of which an even number is set.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub const fn with_even_parity(signs: u8) -> u8 {
     (signs & 127) | (((signs & 127).count_ones() as u8 & 1) << 7)
 }
 
 /// Unpacks a block: codes are signed magnitudes, one scale for 32 weights.
-#[inline]
+#[inline(always)]
 pub fn unpack_block(block: &[u8; BYTES], codes: &mut [i8; LEN], scales: &mut [f32; SUBS]) {
     let d = f16_at(block, 0);
     for k in 0..SUBS {

@@ -17,7 +17,7 @@ pub const QS: usize = 2;
 pub const VALUES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 /// Unpacks a block: codes from [`VALUES`], one scale.
-#[inline]
+#[inline(always)]
 pub fn unpack_block(block: &[u8; BYTES], codes: &mut [i8; LEN], scales: &mut [f32; SUBS]) {
     let q = nibbles_32(part(block, QS));
     for l in 0..LEN {

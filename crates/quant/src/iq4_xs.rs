@@ -23,7 +23,7 @@ pub const SCALES_L: usize = 4;
 pub const QS: usize = 8;
 
 /// The eight scales as signed integers in `-32..32`.
-#[inline]
+#[inline(always)]
 pub fn unpack_scales(block: &[u8; BYTES]) -> [i8; SUBS] {
     let high_bits = u16::from_le_bytes(*part(block, SCALES_H));
     let mut scales = [0; SUBS];
@@ -36,7 +36,7 @@ pub fn unpack_scales(block: &[u8; BYTES]) -> [i8; SUBS] {
 }
 
 /// Unpacks a block: codes from [`VALUES`], scales `d * (scale - 32)`.
-#[inline]
+#[inline(always)]
 pub fn unpack_block(block: &[u8; BYTES], codes: &mut [i8; LEN], scales: &mut [f32; SUBS]) {
     let d = f16_at(block, 0);
     for (out, scale) in scales.iter_mut().zip(unpack_scales(block)) {

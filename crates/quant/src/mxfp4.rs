@@ -20,7 +20,7 @@ pub const QS: usize = 1;
 pub const VALUES_DOUBLED: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
 /// `2^(exponent - 128)`, exact; 0 and 1 give subnormal numbers.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub const fn half_scale(exponent: u8) -> f32 {
     let bits = match exponent {
@@ -32,7 +32,7 @@ pub const fn half_scale(exponent: u8) -> f32 {
 }
 
 /// Unpacks a block: codes from [`VALUES_DOUBLED`], one scale.
-#[inline]
+#[inline(always)]
 pub fn unpack_block(block: &[u8; BYTES], codes: &mut [i8; LEN], scales: &mut [f32; SUBS]) {
     let q = nibbles_32(part(block, QS));
     for l in 0..LEN {

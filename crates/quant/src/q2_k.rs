@@ -18,7 +18,7 @@ pub const QS: usize = 16;
 pub const D: usize = 80;
 
 /// Unpacks a block: codes in `0..4`, scales `d * scale`, mins `dmin * min`.
-#[inline]
+#[inline(always)]
 pub fn unpack_block(
     block: &[u8; BYTES],
     codes: &mut [i8; LEN],

@@ -23,7 +23,7 @@ pub const SCALES: usize = 96;
 pub const D: usize = 108;
 
 /// The sixteen scales as signed integers in `-32..32`.
-#[inline]
+#[inline(always)]
 pub fn unpack_scales(block: &[u8; BYTES]) -> [i8; SUBS] {
     let mut scales = [0; SUBS];
     for k in 0..SUBS {
@@ -35,7 +35,7 @@ pub fn unpack_scales(block: &[u8; BYTES]) -> [i8; SUBS] {
 }
 
 /// Unpacks a block: codes in `-4..4`, scales `d * (scale - 32)`.
-#[inline]
+#[inline(always)]
 pub fn unpack_block(block: &[u8; BYTES], codes: &mut [i8; LEN], scales: &mut [f32; SUBS]) {
     let d = f16_at(block, D);
     for (out, scale) in scales.iter_mut().zip(unpack_scales(block)) {

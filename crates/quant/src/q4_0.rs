@@ -15,7 +15,7 @@ pub const SUBS: usize = 1;
 pub const QS: usize = 2;
 
 /// Unpacks a block: codes in `-8..8`, one scale.
-#[inline]
+#[inline(always)]
 pub fn unpack_block(block: &[u8; BYTES], codes: &mut [i8; LEN], scales: &mut [f32; SUBS]) {
     let q = nibbles_32(part(block, QS));
     for l in 0..LEN {

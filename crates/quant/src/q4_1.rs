@@ -15,7 +15,7 @@ pub const SUBS: usize = 1;
 pub const QS: usize = 4;
 
 /// Unpacks a block: codes in `0..16`, one scale, one min.
-#[inline]
+#[inline(always)]
 pub fn unpack_block(
     block: &[u8; BYTES],
     codes: &mut [i8; LEN],

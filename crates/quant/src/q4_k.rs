@@ -18,13 +18,13 @@ pub const SCALES: usize = 4;
 pub const QS: usize = 16;
 
 /// The eight scales and eight mins as integers in `0..64`.
-#[inline]
+#[inline(always)]
 pub fn unpack_scales_mins(packed: &[u8; 12]) -> ([u8; SUBS], [u8; SUBS]) {
     scales_mins_6bit(packed)
 }
 
 /// Unpacks a block: codes in `0..16`, scales `d * scale`, mins `dmin * min`.
-#[inline]
+#[inline(always)]
 pub fn unpack_block(
     block: &[u8; BYTES],
     codes: &mut [i8; LEN],

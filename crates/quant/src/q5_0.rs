@@ -17,7 +17,7 @@ pub const QH: usize = 2;
 pub const QS: usize = 6;
 
 /// Unpacks a block: codes in `-16..16`, one scale.
-#[inline]
+#[inline(always)]
 pub fn unpack_block(block: &[u8; BYTES], codes: &mut [i8; LEN], scales: &mut [f32; SUBS]) {
     let q = with_fifth_bits(nibbles_32(part(block, QS)), part(block, QH));
     for l in 0..LEN {

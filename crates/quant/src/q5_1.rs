@@ -17,7 +17,7 @@ pub const QH: usize = 4;
 pub const QS: usize = 8;
 
 /// Unpacks a block: codes in `0..32`, one scale, one min.
-#[inline]
+#[inline(always)]
 pub fn unpack_block(
     block: &[u8; BYTES],
     codes: &mut [i8; LEN],

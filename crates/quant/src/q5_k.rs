@@ -20,7 +20,7 @@ pub const QH: usize = 16;
 pub const QS: usize = 48;
 
 /// Unpacks a block: codes in `0..32`, scales `d * scale`, mins `dmin * min`.
-#[inline]
+#[inline(always)]
 pub fn unpack_block(
     block: &[u8; BYTES],
     codes: &mut [i8; LEN],

@@ -21,7 +21,7 @@ pub const SCALES: usize = 192;
 pub const D: usize = 208;
 
 /// Unpacks a block: codes in `-32..32`, scales `d * scale`.
-#[inline]
+#[inline(always)]
 pub fn unpack_block(block: &[u8; BYTES], codes: &mut [i8; LEN], scales: &mut [f32; SUBS]) {
     let d = f16_at(block, D);
     for k in 0..SUBS {

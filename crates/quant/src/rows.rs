@@ -1,6 +1,6 @@
 //! Whole rows: any number of blocks of any format, unpacked or decoded.
 //!
-//! One `match` chooses the format, and the loop over blocks is compiled anew for each, with every length a constant.
+//! One `match` chooses the format; the loop over blocks stands in each arm, with every length a constant.
 
 use crate::{Dtype, floats};
 use crate::{iq2_xxs, iq4_nl, iq4_xs, mxfp4, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0};
@@ -15,12 +15,76 @@ use crate::{iq2_xxs, iq4_nl, iq4_xs, mxfp4, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, 
 ///
 /// # Panics
 /// If the dtype is not quantised or a length does not fit the others.
+#[inline(always)] // a caller compiles it for its own instruction set
 pub fn unpack_blocks(dtype: Dtype, bytes: &[u8], codes: &mut [i8], scales: &mut [f32], mins: &mut [f32]) {
     let scale_count = codes.len() / dtype.sub_block_len();
     assert_eq!(Some(bytes.len()), dtype.row_bytes(codes.len()), "{dtype}: {} codes", codes.len());
     assert_eq!(scales.len(), scale_count, "{dtype}: one scale for {} codes", dtype.sub_block_len());
     assert!(!dtype.has_mins() || mins.len() == scale_count, "{dtype}: {} mins", mins.len());
-    assert!(with_format(dtype, Unpack { bytes, codes, scales, mins }), "{dtype} has no codes");
+    /// The loop over blocks with the format's name put in: with a function in its place, a caller that compiles this
+    /// for its own instruction set would get calls where it wants loops.
+    macro_rules! symmetric {
+        ($format:ident) => {
+            let outs = codes.as_chunks_mut().0.iter_mut().zip(scales.as_chunks_mut().0);
+            for (block, (codes, scales)) in bytes.as_chunks().0.iter().zip(outs) {
+                $format::unpack_block(block, codes, scales);
+            }
+        };
+    }
+    macro_rules! with_mins {
+        ($format:ident) => {
+            let affine = scales.as_chunks_mut().0.iter_mut().zip(mins.as_chunks_mut().0);
+            let outs = codes.as_chunks_mut().0.iter_mut().zip(affine);
+            for (block, (codes, (scales, mins))) in bytes.as_chunks().0.iter().zip(outs) {
+                $format::unpack_block(block, codes, scales, mins);
+            }
+        };
+    }
+    match dtype {
+        Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 => panic!("{dtype} has no codes"),
+        Dtype::Q4_0 => {
+            symmetric!(q4_0);
+        }
+        Dtype::Q4_1 => {
+            with_mins!(q4_1);
+        }
+        Dtype::Q5_0 => {
+            symmetric!(q5_0);
+        }
+        Dtype::Q5_1 => {
+            with_mins!(q5_1);
+        }
+        Dtype::Q8_0 => {
+            symmetric!(q8_0);
+        }
+        Dtype::Q2_K => {
+            with_mins!(q2_k);
+        }
+        Dtype::Q3_K => {
+            symmetric!(q3_k);
+        }
+        Dtype::Q4_K => {
+            with_mins!(q4_k);
+        }
+        Dtype::Q5_K => {
+            with_mins!(q5_k);
+        }
+        Dtype::Q6_K => {
+            symmetric!(q6_k);
+        }
+        Dtype::IQ2_XXS => {
+            symmetric!(iq2_xxs);
+        }
+        Dtype::IQ4_NL => {
+            symmetric!(iq4_nl);
+        }
+        Dtype::IQ4_XS => {
+            symmetric!(iq4_xs);
+        }
+        Dtype::MXFP4 => {
+            symmetric!(mxfp4);
+        }
+    }
 }
 
 /// Decodes a row of floating-point or quantised weights.
@@ -36,112 +100,29 @@ pub fn decode_row(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
         Dtype::F32 => floats::decode_f32(bytes, out),
         Dtype::F16 => floats::decode_f16(bytes, out),
         Dtype::BF16 => floats::decode_bf16(bytes, out),
-        _ => assert!(with_format(dtype, Decode { bytes, out }), "{dtype} holds no weights"),
+        Dtype::I32 => panic!("{dtype} holds no weights"),
+        _ => decode_quantized(dtype, bytes, out),
     }
 }
 
-/// What to do with the blocks of a row, once the format and so every length is known: `B` bytes of a block, `L`
-/// codes, `S` sub-blocks.
-trait OverBlocks {
-    /// The format has scales only.
-    fn symmetric<const B: usize, const L: usize, const S: usize>(
-        self,
-        unpack: impl Fn(&[u8; B], &mut [i8; L], &mut [f32; S]),
-    );
-    /// The format has scales and mins.
-    fn with_mins<const B: usize, const L: usize, const S: usize>(
-        self,
-        unpack: impl Fn(&[u8; B], &mut [i8; L], &mut [f32; S], &mut [f32; S]),
-    );
-}
+/// Weights decoded at a time: one of the larger blocks.
+const DECODE_LEN: usize = 256;
 
-/// Runs `task` with the unpacking function of the format; false if the dtype is not quantised.
-fn with_format(dtype: Dtype, task: impl OverBlocks) -> bool {
-    match dtype {
-        Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 => return false,
-        Dtype::Q4_0 => task.symmetric(q4_0::unpack_block),
-        Dtype::Q4_1 => task.with_mins(q4_1::unpack_block),
-        Dtype::Q5_0 => task.symmetric(q5_0::unpack_block),
-        Dtype::Q5_1 => task.with_mins(q5_1::unpack_block),
-        Dtype::Q8_0 => task.symmetric(q8_0::unpack_block),
-        Dtype::Q2_K => task.with_mins(q2_k::unpack_block),
-        Dtype::Q3_K => task.symmetric(q3_k::unpack_block),
-        Dtype::Q4_K => task.with_mins(q4_k::unpack_block),
-        Dtype::Q5_K => task.with_mins(q5_k::unpack_block),
-        Dtype::Q6_K => task.symmetric(q6_k::unpack_block),
-        Dtype::IQ2_XXS => task.symmetric(iq2_xxs::unpack_block),
-        Dtype::IQ4_NL => task.symmetric(iq4_nl::unpack_block),
-        Dtype::IQ4_XS => task.symmetric(iq4_xs::unpack_block),
-        Dtype::MXFP4 => task.symmetric(mxfp4::unpack_block),
-    }
-    true
-}
-
-struct Unpack<'a> {
-    bytes: &'a [u8],
-    codes: &'a mut [i8],
-    scales: &'a mut [f32],
-    mins: &'a mut [f32],
-}
-
-impl OverBlocks for Unpack<'_> {
-    fn symmetric<const B: usize, const L: usize, const S: usize>(
-        self,
-        unpack: impl Fn(&[u8; B], &mut [i8; L], &mut [f32; S]),
-    ) {
-        let outs = self.codes.as_chunks_mut().0.iter_mut().zip(self.scales.as_chunks_mut().0);
-        for (block, (codes, scales)) in self.bytes.as_chunks().0.iter().zip(outs) {
-            unpack(block, codes, scales);
-        }
-    }
-
-    fn with_mins<const B: usize, const L: usize, const S: usize>(
-        self,
-        unpack: impl Fn(&[u8; B], &mut [i8; L], &mut [f32; S], &mut [f32; S]),
-    ) {
-        let affine = self.scales.as_chunks_mut().0.iter_mut().zip(self.mins.as_chunks_mut().0);
-        let outs = self.codes.as_chunks_mut().0.iter_mut().zip(affine);
-        for (block, (codes, (scales, mins))) in self.bytes.as_chunks().0.iter().zip(outs) {
-            unpack(block, codes, scales, mins);
-        }
-    }
-}
-
-struct Decode<'a> {
-    bytes: &'a [u8],
-    out: &'a mut [f32],
-}
-
-impl OverBlocks for Decode<'_> {
-    fn symmetric<const B: usize, const L: usize, const S: usize>(
-        self,
-        unpack: impl Fn(&[u8; B], &mut [i8; L], &mut [f32; S]),
-    ) {
-        let (mut codes, mut scales) = ([0; L], [0.0; S]);
-        for (block, out) in self.bytes.as_chunks().0.iter().zip(self.out.as_chunks_mut::<L>().0) {
-            unpack(block, &mut codes, &mut scales);
-            let subs = codes.chunks_exact(L / S).zip(out.chunks_exact_mut(L / S));
-            for ((codes, out), scale) in subs.zip(scales) {
-                for (code, out) in codes.iter().zip(out) {
-                    *out = scale * f32::from(*code);
-                }
+fn decode_quantized(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
+    let sub = dtype.sub_block_len();
+    let (mut codes, mut scales, mut mins) = ([0; DECODE_LEN], [0.0; DECODE_LEN / 16], [0.0; DECODE_LEN / 16]);
+    let block_bytes = DECODE_LEN / dtype.block_len() * dtype.block_bytes();
+    for (bytes, out) in bytes.chunks(block_bytes).zip(out.chunks_mut(DECODE_LEN)) {
+        let subs = out.len() / sub;
+        let mins = if dtype.has_mins() { &mut mins[..subs] } else { &mut [] };
+        unpack_blocks(dtype, bytes, &mut codes[..out.len()], &mut scales[..subs], mins);
+        for (j, out) in out.chunks_exact_mut(sub).enumerate() {
+            for (code, out) in codes[j * sub..].iter().zip(out) {
+                *out = scales[j] * f32::from(*code);
             }
         }
-    }
-
-    fn with_mins<const B: usize, const L: usize, const S: usize>(
-        self,
-        unpack: impl Fn(&[u8; B], &mut [i8; L], &mut [f32; S], &mut [f32; S]),
-    ) {
-        let (mut codes, mut scales, mut mins) = ([0; L], [0.0; S], [0.0; S]);
-        for (block, out) in self.bytes.as_chunks().0.iter().zip(self.out.as_chunks_mut::<L>().0) {
-            unpack(block, &mut codes, &mut scales, &mut mins);
-            let subs = codes.chunks_exact(L / S).zip(out.chunks_exact_mut(L / S));
-            for ((codes, out), (scale, min)) in subs.zip(scales.into_iter().zip(mins)) {
-                for (code, out) in codes.iter().zip(out) {
-                    *out = scale * f32::from(*code) - min;
-                }
-            }
+        for (min, out) in mins.iter().zip(out.chunks_exact_mut(sub)) {
+            out.iter_mut().for_each(|out| *out -= min);
         }
     }
 }

@@ -6,7 +6,9 @@ use shoal_base::Bytes;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The weights are larger than what they may take.
-    #[error("{model} needs {needed} of memory for its weights, but the budget is {budget}; give more with --memory, or take a smaller quantisation")]
+    #[error(
+        "{model} needs {needed} of memory for its weights, but the budget is {budget}; give more with --memory, or take a smaller quantisation"
+    )]
     OverBudget {
         /// The checkpoint's name.
         model: String,

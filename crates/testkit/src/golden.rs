@@ -20,7 +20,8 @@ impl Golden {
     /// If it cannot be read or is not a safetensors file.
     #[must_use]
     pub fn open(path: &Path) -> Self {
-        let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("golden file {}: {error}", path.display()));
+        let bytes =
+            std::fs::read(path).unwrap_or_else(|error| panic!("golden file {}: {error}", path.display()));
         let golden = Self { path: path.to_owned(), bytes };
         golden.tensors();
         golden

@@ -65,7 +65,9 @@ mod tests {
 
     #[test]
     fn the_longest_of_the_first_wins_and_nothing_is_lost() {
-        let set = TextSet::new([("ab", TokenId(1)), ("abc", TokenId(2)), ("ü", TokenId(3))].into_iter()).unwrap().unwrap();
+        let set = TextSet::new([("ab", TokenId(1)), ("abc", TokenId(2)), ("ü", TokenId(3))].into_iter())
+            .unwrap()
+            .unwrap();
         let mut seen = Vec::new();
         set.cut("xabcübab", |stretch| seen.push(stretch));
         let token = |id| Stretch::Token(TokenId(id));

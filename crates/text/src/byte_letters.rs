@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn letters_are_gpt2s_and_go_both_ways() {
-        for (byte, expected) in [(b' ', 'Ġ'), (b'\n', 'Ċ'), (b'\t', 'ĉ'), (b'A', 'A'), (0xAD, 'Ń'), (0x7F, 'ġ'), (0, 'Ā')] {
+        for (byte, expected) in
+            [(b' ', 'Ġ'), (b'\n', 'Ċ'), (b'\t', 'ĉ'), (b'A', 'A'), (0xAD, 'Ń'), (0x7F, 'ġ'), (0, 'Ā')]
+        {
             assert_eq!(letter(byte), expected);
         }
         for b in 0..=255 {

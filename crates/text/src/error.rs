@@ -76,7 +76,9 @@ pub enum Error {
         found: String,
     },
     /// Ordinary text could not be expressed.
-    #[error("the vocabulary has no token for byte 0x{byte:02x} (letter `{letter}`), so text with it cannot be encoded")]
+    #[error(
+        "the vocabulary has no token for byte 0x{byte:02x} (letter `{letter}`), so text with it cannot be encoded"
+    )]
     ByteMissing {
         /// The byte.
         byte: u8,

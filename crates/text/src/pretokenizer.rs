@@ -30,11 +30,13 @@ const DEEPSEEK_LLM_LETTERS: &str = concat!(
     r"]+",
 );
 /// ASCII, full-width, typographic and ideographic punctuation, as deepseek-llm lists them.
-const DEEPSEEK_LLM_SIGNS: &str = r"\s?[!-/:-~\u{ff01}-\u{ff0f}\u{ff1a}-\u{ff5e}\u{2018}-\u{201f}\u{3000}-\u{3002}]+";
+const DEEPSEEK_LLM_SIGNS: &str =
+    r"\s?[!-/:-~\u{ff01}-\u{ff0f}\u{ff1a}-\u{ff5e}\u{2018}-\u{201f}\u{3000}-\u{3002}]+";
 /// Han and Hangul, with everything between U+0800 and U+4E00.
 const DEEPSEEK_CJK: &str = r"[\u{4e00}-\u{9fa5}\u{800}-\u{4e00}\u{ac00}-\u{d7ff}]+";
 
-const DEEPSEEK_LLM: &[&str] = &[r"[\r\n]", DEEPSEEK_LLM_LETTERS, DEEPSEEK_LLM_SIGNS, r"\s+$", DEEPSEEK_CJK, r"\p{N}+"];
+const DEEPSEEK_LLM: &[&str] =
+    &[r"[\r\n]", DEEPSEEK_LLM_LETTERS, DEEPSEEK_LLM_SIGNS, r"\s+$", DEEPSEEK_CJK, r"\p{N}+"];
 const DEEPSEEK_CODER: &[&str] = &[r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", DEEPSEEK_CJK, r"\p{N}"];
 const DEEPSEEK_V3: &[&str] = &[
     r"\p{N}{1,3}",
@@ -81,7 +83,12 @@ const FAMILIES: &[Family] = &[
     family(&["deepseek-coder"], DEEPSEEK_CODER),
     family(&["deepseek-v3", "joyai-llm"], DEEPSEEK_V3),
     family(&["qwen2", "deepseek-r1-qwen"], QWEN2),
-    Family { names: &["llama-bpe", "llama3", "llama-v3"], patterns: LLAMA3, ignore_merges: true, adds_bos: true },
+    Family {
+        names: &["llama-bpe", "llama3", "llama-v3"],
+        patterns: LLAMA3,
+        ignore_merges: true,
+        adds_bos: true,
+    },
     family(&["smollm"], SMOLLM),
     family(&["gpt-2"], GPT2),
 ];
@@ -110,7 +117,8 @@ impl PreTokenizer {
             return Err(Error::PreTokenizer { found: crate::vocab::shorten(name), known: known_names() });
         };
         let compile = |pattern: &&str| {
-            SysRegex::new(pattern).map_err(|err| Error::Rule { name: family.names[0], reason: err.to_string() })
+            SysRegex::new(pattern)
+                .map_err(|err| Error::Rule { name: family.names[0], reason: err.to_string() })
         };
         let patterns = family.patterns.iter().map(compile).collect::<Result<_, _>>()?;
         Ok(Self { patterns, ignore_merges: family.ignore_merges, adds_bos: family.adds_bos })

@@ -145,7 +145,8 @@ fn emit(out: &mut Vec<Segment>, kind: fn(String) -> Segment, text: &str) {
         return;
     }
     match (out.last_mut(), kind(String::new())) {
-        (Some(Segment::Reasoning(last)), Segment::Reasoning(_)) | (Some(Segment::Answer(last)), Segment::Answer(_)) => {
+        (Some(Segment::Reasoning(last)), Segment::Reasoning(_))
+        | (Some(Segment::Answer(last)), Segment::Answer(_)) => {
             last.push_str(text);
         }
         _ => out.push(kind(text.to_owned())),
@@ -222,8 +223,18 @@ mod tests {
 
     fn answers() -> impl Strategy<Value = String> {
         let piece = prop_oneof![
-            Just("<think>"), Just("</think>"), Just("</thi"), Just("<th"), Just("<"), Just("\n"), Just(" "), Just("é"),
-            Just("</"), Just("word"), Just("\r\n"), Just("nk>"),
+            Just("<think>"),
+            Just("</think>"),
+            Just("</thi"),
+            Just("<th"),
+            Just("<"),
+            Just("\n"),
+            Just(" "),
+            Just("é"),
+            Just("</"),
+            Just("word"),
+            Just("\r\n"),
+            Just("nk>"),
         ];
         prop::collection::vec(piece, 0..10).prop_map(|pieces| pieces.concat())
     }

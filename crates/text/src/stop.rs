@@ -47,7 +47,8 @@ impl StopMatcher {
 
     /// Where the stop string begins that is complete first.
     fn first_stop(&self, text: &str) -> Option<usize> {
-        let ends = self.stops.iter().filter_map(|stop| text.find(stop.as_str()).map(|at| (at + stop.len(), at)));
+        let ends =
+            self.stops.iter().filter_map(|stop| text.find(stop.as_str()).map(|at| (at + stop.len(), at)));
         ends.min().map(|(_, start)| start)
     }
 }

@@ -169,7 +169,8 @@ impl Tokenizer {
     /// Whether a reader sees a token: all but control tokens, and the marks of reasoning whatever their type.
     #[must_use]
     pub fn is_visible(&self, id: TokenId) -> bool {
-        !self.is_control(id) || [THINK_OPEN, THINK_CLOSE].iter().any(|mark| mark.as_bytes() == self.token_bytes(id))
+        !self.is_control(id)
+            || [THINK_OPEN, THINK_CLOSE].iter().any(|mark| mark.as_bytes() == self.token_bytes(id))
     }
 
     /// Whether a token ends an answer: the file's `eos` and `eot`, and the well-known ends of a turn.
@@ -217,7 +218,8 @@ impl Tokenizer {
             }
             letters.clear();
             byte_letters::push_letters(word, &mut letters);
-            let tokens = self.inner.bpe.tokenize(&letters).expect("a BPE without an unknown token cannot fail");
+            let tokens =
+                self.inner.bpe.tokenize(&letters).expect("a BPE without an unknown token cannot fail");
             ids.extend(tokens.iter().map(|token| TokenId(token.id)));
             seen.insert(word, (start, ids.len()));
         }
@@ -241,7 +243,9 @@ fn decode_all(vocab: &Vocab) -> (Vec<u8>, Vec<usize>) {
     for (text, kind) in vocab.texts.iter().zip(&vocab.kinds) {
         match kind {
             TokenKind::Normal => byte_letters::push_bytes(text, &mut bytes),
-            TokenKind::Control | TokenKind::UserDefined | TokenKind::Unused => bytes.extend_from_slice(text.as_bytes()),
+            TokenKind::Control | TokenKind::UserDefined | TokenKind::Unused => {
+                bytes.extend_from_slice(text.as_bytes())
+            }
         }
         ends.push(bytes.len());
     }

@@ -99,13 +99,18 @@ impl Vocab {
         let mut kinds = kinds(spec)?;
         let ends = promote_ends(spec, &mut kinds);
         let specials = kinds.iter().zip(&spec.tokens).filter(|(kind, _)| is_special(**kind));
-        let (count, bytes) = specials.fold((0, 0), |(count, bytes), (_, text)| (count + 1, bytes + text.len()));
+        let (count, bytes) =
+            specials.fold((0, 0), |(count, bytes), (_, text)| (count + 1, bytes + text.len()));
         limit("special tokens", count, SPECIAL_COUNT_MAX)?;
         limit("bytes of special tokens", bytes, SPECIAL_BYTES_MAX)?;
         let texts = std::mem::take(&mut spec.tokens);
         let merges = {
-            let normal: HashMap<&str, ()> =
-                texts.iter().zip(&kinds).filter(|(_, kind)| !is_special(**kind)).map(|(t, _)| (t.as_str(), ())).collect();
+            let normal: HashMap<&str, ()> = texts
+                .iter()
+                .zip(&kinds)
+                .filter(|(_, kind)| !is_special(**kind))
+                .map(|(t, _)| (t.as_str(), ()))
+                .collect();
             check_bytes(&normal)?;
             usable_merges(&spec.merges, &normal)?
         };

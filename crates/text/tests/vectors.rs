@@ -89,7 +89,9 @@ fn aliases_split_alike() {
 #[test]
 fn text_comes_back_and_streams_as_the_whole() {
     // SmolLM is left out: its vocabulary lacks rare bytes.
-    for fixture in [fixture!("deepseek-llm"), fixture!("deepseek-v3"), fixture!("llama-bpe"), fixture!("gpt-2")] {
+    for fixture in
+        [fixture!("deepseek-llm"), fixture!("deepseek-v3"), fixture!("llama-bpe"), fixture!("gpt-2")]
+    {
         let tokenizer = Tokenizer::new(fixture.spec()).unwrap();
         for (text, ids) in fixture.given.iter().chain(&fixture.made) {
             let ids: Vec<_> = ids.iter().copied().map(TokenId).collect();

@@ -71,7 +71,8 @@ fn rope_scaling(keys: &mut Keys, scaling: &RopeScaling) -> Result<()> {
         "linear" => {}
         "yarn" => {
             let original = scaling.original_max_position_embeddings;
-            let original = original.context("rope_scaling of type yarn: original_max_position_embeddings is missing")?;
+            let original =
+                original.context("rope_scaling of type yarn: original_max_position_embeddings is missing")?;
             keys.count("rope.scaling.original_context_length", original)?;
             keys.put("rope.scaling.yarn_beta_fast", scaling.beta_fast.unwrap_or(32.0));
             keys.put("rope.scaling.yarn_beta_slow", scaling.beta_slow.unwrap_or(1.0));

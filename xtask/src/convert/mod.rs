@@ -27,8 +27,7 @@ use mix::Mix;
 use tensors::Tensors;
 
 /// How the command is used.
-pub(crate) const USAGE: &str =
-    "cargo xtask convert DIR OUT.gguf --type f32|bf16|f16|q8_0|q5_0|minnow [--mtp] [--name NAME] [--pre NAME]";
+pub(crate) const USAGE: &str = "cargo xtask convert DIR OUT.gguf --type f32|bf16|f16|q8_0|q5_0|minnow [--mtp] [--name NAME] [--pre NAME]";
 
 struct Options {
     dir: PathBuf,
@@ -44,7 +43,8 @@ struct Options {
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let options = parse(args)?;
     let bytes = convert(&options)?;
-    std::fs::write(&options.out, &bytes).with_context(|| format!("cannot write {}", options.out.display()))?;
+    std::fs::write(&options.out, &bytes)
+        .with_context(|| format!("cannot write {}", options.out.display()))?;
     println!("{}: {} bytes", options.out.display(), bytes.len());
     Ok(())
 }
@@ -75,11 +75,13 @@ fn convert(options: &Options) -> Result<Vec<u8>> {
     let drafts = if options.mtp { config.draft_layers() } else { 0 };
     let tensors = Tensors::build(&config, weights::Weights::open(&weights)?, drafts)?;
 
-    let name = options.name.clone().unwrap_or_else(|| dir.file_name().unwrap_or_default().display().to_string());
+    let name =
+        options.name.clone().unwrap_or_else(|| dir.file_name().unwrap_or_default().display().to_string());
     let pairs = keys::pairs(&config, &name, options.mix, drafts)?;
     let tokenizer = read_json(&dir.join("tokenizer.json"))?;
     let tokenizer_config = read_json(&dir.join("tokenizer_config.json"))?;
-    let vocabulary = tokenizer::pairs(&tokenizer, &tokenizer_config, config.vocab_size, options.pre.as_deref())?;
+    let vocabulary =
+        tokenizer::pairs(&tokenizer, &tokenizer_config, config.vocab_size, options.pre.as_deref())?;
 
     let mut writer = GgufWriter::new(3);
     for (key, value) in pairs.into_iter().chain(vocabulary) {
@@ -112,7 +114,9 @@ mod tests {
         let options = parse(&args("in out.gguf --type minnow --mtp --name minnow")).unwrap();
         assert!(options.mtp && options.name.as_deref() == Some("minnow") && options.pre.is_none());
         assert_eq!((options.dir, options.out), (PathBuf::from("in"), PathBuf::from("out.gguf")));
-        for bad in ["in out --type q9", "in out", "in --type f32", "in out --type", "in out --type f32 --fast"] {
+        for bad in
+            ["in out --type q9", "in out", "in --type f32", "in out --type", "in out --type f32 --fast"]
+        {
             assert!(parse(&args(bad)).is_err(), "{bad}");
         }
     }

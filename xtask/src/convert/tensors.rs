@@ -63,7 +63,8 @@ impl<'a> Tensors<'a> {
     /// What stands before and after the layers.
     fn ends(&mut self) -> Result<()> {
         let (hidden, vocab) = (self.config.hidden_size, self.config.vocab_size);
-        if let Some(scaling) = self.config.rope_scaling.as_ref().filter(|scaling| scaling.r#type == "llama3") {
+        if let Some(scaling) = self.config.rope_scaling.as_ref().filter(|scaling| scaling.r#type == "llama3")
+        {
             let divisors = llama3_divisors(self.config, scaling);
             self.push("rope_freqs.weight", &[divisors.len()], divisors);
         }
@@ -79,7 +80,11 @@ impl<'a> Tensors<'a> {
     fn layer(&mut self, layer: usize) -> Result<()> {
         let (block, hub, hidden) = (format!("blk.{layer}."), hub_layer(layer), self.config.hidden_size);
         self.same(format!("{block}attn_norm.weight"), &format!("{hub}input_layernorm.weight"), &[hidden])?;
-        self.same(format!("{block}ffn_norm.weight"), &format!("{hub}post_attention_layernorm.weight"), &[hidden])?;
+        self.same(
+            format!("{block}ffn_norm.weight"),
+            &format!("{hub}post_attention_layernorm.weight"),
+            &[hidden],
+        )?;
         match self.config.family()? {
             Family::Llama => self.attention(&block, &hub, true)?,
             Family::Qwen2 => self.attention(&block, &hub, false)?,
@@ -134,8 +139,9 @@ impl<'a> Tensors<'a> {
         same("attn_kv_a_norm", "kv_a_layernorm", &[rank])?;
         same("attn_output", "o_proj", &[hidden, heads * value])?;
 
-        let kv_b =
-            self.weights.take(&format!("{hub}self_attn.kv_b_proj.weight"), &[heads * (nope + value), rank])?;
+        let kv_b = self
+            .weights
+            .take(&format!("{hub}self_attn.kv_b_proj.weight"), &[heads * (nope + value), rank])?;
         let (k_b, v_b) = split_kv_b(&kv_b, nope, value, rank);
         self.push(format!("{block}attn_k_b.weight"), &[heads, rank, nope], k_b);
         self.push(format!("{block}attn_v_b.weight"), &[heads, value, rank], v_b);
@@ -145,14 +151,19 @@ impl<'a> Tensors<'a> {
     fn feed_forward(&mut self, block: &str, suffix: &str, hub: &str, width: usize) -> Result<()> {
         let hidden = self.config.hidden_size;
         for (part, shape) in [("gate", [width, hidden]), ("up", [width, hidden]), ("down", [hidden, width])] {
-            self.same(format!("{block}ffn_{part}{suffix}.weight"), &format!("{hub}.{part}_proj.weight"), &shape)?;
+            self.same(
+                format!("{block}ffn_{part}{suffix}.weight"),
+                &format!("{hub}.{part}_proj.weight"),
+                &shape,
+            )?;
         }
         Ok(())
     }
 
     fn experts(&mut self, block: &str, hub: &str) -> Result<()> {
         let config = self.config;
-        let (hidden, count, width) = (config.hidden_size, config.n_routed_experts, config.moe_intermediate_size);
+        let (hidden, count, width) =
+            (config.hidden_size, config.n_routed_experts, config.moe_intermediate_size);
         self.same(format!("{block}ffn_gate_inp.weight"), &format!("{hub}mlp.gate.weight"), &[count, hidden])?;
         let bias = format!("{hub}mlp.gate.e_score_correction_bias");
         if self.weights.has(&bias) {
@@ -263,7 +274,8 @@ mod tests {
     fn halves_become_pairs_within_each_head() {
         // Two heads of four rows, two columns; the value is row * 10 + column.
         let values: Vec<f32> = (0..8).flat_map(|row| [row as f32 * 10.0, row as f32 * 10.0 + 1.0]).collect();
-        let rows: Vec<f32> = interleave_halves(&values, 4, 2).iter().step_by(2).map(|value| value / 10.0).collect();
+        let rows: Vec<f32> =
+            interleave_halves(&values, 4, 2).iter().step_by(2).map(|value| value / 10.0).collect();
         assert_eq!(rows, [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
     }
 

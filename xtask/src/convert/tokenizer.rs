@@ -104,7 +104,8 @@ pub(crate) fn pairs(
     pairs.push(("merges", merges.collect::<Vec<_>>().into()));
     pairs.push(("add_bos_token", config.add_bos_token.into()));
     pairs.push(("add_eos_token", config.add_eos_token.into()));
-    let mut pairs: Pairs = pairs.into_iter().map(|(key, value)| (format!("tokenizer.ggml.{key}"), value)).collect();
+    let mut pairs: Pairs =
+        pairs.into_iter().map(|(key, value)| (format!("tokenizer.ggml.{key}"), value)).collect();
     if let Some(template) = &config.chat_template {
         pairs.push(("tokenizer.chat_template".to_owned(), template.as_str().into()));
     }

@@ -64,8 +64,18 @@ pub(crate) fn run(args: &BenchArgs, environment: &Environment) -> anyhow::Result
     let mut out = std::io::stdout().lock();
     if !args.json {
         let threads = loaded.model.pool().thread_count();
-        writeln!(out, "{} · {} · {threads} threads · memory reads {:.1} GB/s", loaded.name, loaded.isa, bandwidth / 1e9)?;
-        writeln!(out, "{:<6} {:>10} {:>21} {:>10} {:>8}  bound", "test", "tokens/s", "min .. max", "MB/token", "GB/s")?;
+        writeln!(
+            out,
+            "{} · {} · {threads} threads · memory reads {:.1} GB/s",
+            loaded.name,
+            loaded.isa,
+            bandwidth / 1e9
+        )?;
+        writeln!(
+            out,
+            "{:<6} {:>10} {:>21} {:>10} {:>8}  bound",
+            "test", "tokens/s", "min .. max", "MB/token", "GB/s"
+        )?;
     }
     for test in TESTS.iter().filter(|test| test.tokens <= loaded.context_len) {
         let timed = measure(&loaded.model, test, args, loaded.context_len.min(512), loaded.prefill_chunk)?;
@@ -98,7 +108,13 @@ struct Timed {
     weight_bytes: u64,
 }
 
-fn measure(model: &Model, test: &Test, args: &BenchArgs, context: usize, chunk: usize) -> anyhow::Result<Timed> {
+fn measure(
+    model: &Model,
+    test: &Test,
+    args: &BenchArgs,
+    context: usize,
+    chunk: usize,
+) -> anyhow::Result<Timed> {
     let vocab_size = model.config().common().vocab_size as u64;
     let mut prng = Prng::new(SEED);
     let tokens: Vec<TokenId> = (0..test.tokens).map(|_| TokenId(prng.below(vocab_size) as u32)).collect();

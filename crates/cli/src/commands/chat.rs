@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use rustyline::config::Configurer;
 use rustyline::error::ReadlineError;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
-use rustyline::config::Configurer;
 use rustyline::{Completer, Editor, Helper, Highlighter, Hinter};
 use shoal_engine::SamplingParams;
 use shoal_text::{Message, Role, Segment, Thinking};
@@ -41,7 +41,11 @@ struct Lines;
 
 impl Validator for Lines {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
-        Ok(if is_complete(context.input()) { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
+        Ok(if is_complete(context.input()) {
+            ValidationResult::Valid(None)
+        } else {
+            ValidationResult::Incomplete
+        })
     }
 }
 
@@ -115,7 +119,9 @@ pub(crate) fn run(session: &mut Session, args: &RunArgs, environment: &Environme
                     Err(error) => println!("{error:#}"),
                 }
             }
-            Err(ReadlineError::Interrupted) => println!("{}/bye or Ctrl-D to leave{}", dress.dim(), dress.plain()),
+            Err(ReadlineError::Interrupted) => {
+                println!("{}/bye or Ctrl-D to leave{}", dress.dim(), dress.plain())
+            }
             Err(ReadlineError::Eof) => break,
             Err(error) => return Err(error).context("cannot read from the terminal"),
         }
@@ -146,7 +152,9 @@ impl Chat<'_> {
             ("system", "-") => self.system = None,
             ("system", text) => self.system = Some(text.to_owned()),
             ("stats", _) => self.stats(),
-            ("reasoning", _) if self.last_reasoning.is_empty() => println!("the last answer had no reasoning"),
+            ("reasoning", _) if self.last_reasoning.is_empty() => {
+                println!("the last answer had no reasoning")
+            }
             ("reasoning", _) => println!("{}", printable(&self.last_reasoning)),
             ("set", "") => self.show_settings(),
             ("set", setting) => self.set(setting)?,
@@ -198,7 +206,8 @@ impl Chat<'_> {
     }
 
     fn show_settings(&self) {
-        let SamplingParams { temperature, top_k, top_p, min_p, repeat_penalty, seed, .. } = &self.session.sampling;
+        let SamplingParams { temperature, top_k, top_p, min_p, repeat_penalty, seed, .. } =
+            &self.session.sampling;
         let SamplingParams { frequency_penalty, presence_penalty, .. } = &self.session.sampling;
         println!("temp {temperature}  top_k {top_k}  top_p {top_p}  min_p {min_p}  seed {seed}");
         println!(
@@ -283,7 +292,13 @@ impl Screen {
                     }
                     write!(out, "{}", self.text(text))?;
                 } else if self.terminal {
-                    write!(out, "\r{}thinking … {}{}", self.dress.dim(), self.reasoning_pieces, self.dress.plain())?;
+                    write!(
+                        out,
+                        "\r{}thinking … {}{}",
+                        self.dress.dim(),
+                        self.reasoning_pieces,
+                        self.dress.plain()
+                    )?;
                 }
             }
             Segment::Answer(text) => {

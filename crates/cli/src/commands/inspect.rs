@@ -76,7 +76,14 @@ pub(crate) fn run(args: &InspectArgs, environment: &Environment) -> anyhow::Resu
     if args.tensors {
         writeln!(out)?;
         for t in checkpoint.tensors() {
-            writeln!(out, "{:<40} {:<8} {:>24} {:>10}", t.name, t.dtype.name(), shape(t), Bytes(t.bytes).to_string())?;
+            writeln!(
+                out,
+                "{:<40} {:<8} {:>24} {:>10}",
+                t.name,
+                t.dtype.name(),
+                shape(t),
+                Bytes(t.bytes).to_string()
+            )?;
         }
     }
     Ok(())
@@ -141,9 +148,13 @@ fn groups(tensors: &[TensorInfo]) -> Vec<Group> {
     let mut by_kind: BTreeMap<(&'static str, &'static str), Group> = BTreeMap::new();
     for tensor in tensors {
         let (name, dtype) = (group_of(&tensor.name), tensor.dtype.name());
-        let group = by_kind
-            .entry((name, dtype))
-            .or_insert(Group { name, dtype, tensors: 0, parameters: 0, bytes: 0 });
+        let group = by_kind.entry((name, dtype)).or_insert(Group {
+            name,
+            dtype,
+            tensors: 0,
+            parameters: 0,
+            bytes: 0,
+        });
         group.tensors += 1;
         group.parameters += tensor.elements();
         group.bytes += tensor.bytes;
@@ -154,7 +165,13 @@ fn groups(tensors: &[TensorInfo]) -> Vec<Group> {
 }
 
 fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
-    let millions = |n: u64| if n >= 1_000_000_000 { format!("{:.2} B", n as f64 / 1e9) } else { format!("{:.2} M", n as f64 / 1e6) };
+    let millions = |n: u64| {
+        if n >= 1_000_000_000 {
+            format!("{:.2} B", n as f64 / 1e9)
+        } else {
+            format!("{:.2} M", n as f64 / 1e6)
+        }
+    };
     let parts = if report.parts > 1 { format!(" in {} parts", report.parts) } else { String::new() };
     writeln!(out, "{}", report.name)?;
     writeln!(out, "  architecture  {}, {} parameters", report.architecture, millions(report.parameters))?;
@@ -166,7 +183,8 @@ fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
     )?;
     let TokenizerReport { pre, tokens, prompt_style } = &report.tokenizer;
     writeln!(out, "  tokenizer     {tokens} tokens, splits as {pre}")?;
-    let template = if report.template.is_some() { "the file has a template" } else { "no template in the file" };
+    let template =
+        if report.template.is_some() { "the file has a template" } else { "no template in the file" };
     writeln!(out, "  prompts       {prompt_style}; {template}")?;
     let memory = &report.memory;
     writeln!(
@@ -183,7 +201,11 @@ fn print(report: &Report, out: &mut impl Write) -> std::io::Result<()> {
     for group in &report.groups {
         let size = Bytes(group.bytes).to_string();
         let parameters = millions(group.parameters);
-        writeln!(out, "  {:<22} {:<8} {:>8} {parameters:>12} {size:>12}", group.name, group.dtype, group.tensors)?;
+        writeln!(
+            out,
+            "  {:<22} {:<8} {:>8} {parameters:>12} {size:>12}",
+            group.name, group.dtype, group.tensors
+        )?;
     }
     Ok(())
 }

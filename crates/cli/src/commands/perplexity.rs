@@ -39,7 +39,11 @@ pub(crate) fn run(args: &PerplexityArgs, environment: &Environment) -> anyhow::R
     tokens.truncate(args.tokens.unwrap_or(usize::MAX));
     let windows = tokens.len() / args.ctx;
     if windows == 0 {
-        bail!("the text has {} tokens, but a window has {}; give a longer text or a smaller --ctx", tokens.len(), args.ctx);
+        bail!(
+            "the text has {} tokens, but a window has {}; give a longer text or a smaller --ctx",
+            tokens.len(),
+            args.ctx
+        );
     }
     let bos = loaded.tokenizer.bos().filter(|_| loaded.tokenizer.adds_bos());
     let mut scorer = Scorer::new(&loaded.model, args.ctx);
@@ -64,7 +68,11 @@ pub(crate) fn run(args: &PerplexityArgs, environment: &Environment) -> anyhow::R
 }
 
 /// Sum of the negative log-likelihoods of the second half, and how many there are.
-fn score_window(scorer: &mut Scorer<'_>, window: &[TokenId], bos: Option<TokenId>) -> anyhow::Result<(f64, usize)> {
+fn score_window(
+    scorer: &mut Scorer<'_>,
+    window: &[TokenId],
+    bos: Option<TokenId>,
+) -> anyhow::Result<(f64, usize)> {
     let mut input = window.to_vec();
     if let Some(bos) = bos {
         input[0] = bos;
@@ -78,6 +86,7 @@ fn score_window(scorer: &mut Scorer<'_>, window: &[TokenId], bos: Option<TokenId
     })?;
     let logits = scorer.push(&input[half - 1..], Phase::Prefill, Want::All)?;
     let targets = &window[half..];
-    let nll = targets.iter().enumerate().map(|(i, &target)| negative_log_likelihood(logits.row(i), target)).sum();
+    let nll =
+        targets.iter().enumerate().map(|(i, &target)| negative_log_likelihood(logits.row(i), target)).sum();
     Ok((nll, targets.len()))
 }

@@ -68,9 +68,15 @@ fn model_and_prompt(args: &RunArgs) -> anyhow::Result<(Option<&str>, Option<Stri
 
 fn read_stdin() -> anyhow::Result<String> {
     let mut bytes = Vec::new();
-    std::io::stdin().lock().take(STDIN_BYTES_MAX).read_to_end(&mut bytes).context("cannot read standard input")?;
+    std::io::stdin()
+        .lock()
+        .take(STDIN_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .context("cannot read standard input")?;
     let text = String::from_utf8(bytes).context("standard input is not UTF-8")?;
-    Ok(text.strip_suffix('\n').map_or(text.clone(), |text| text.strip_suffix('\r').unwrap_or(text).to_owned()))
+    Ok(text
+        .strip_suffix('\n')
+        .map_or(text.clone(), |text| text.strip_suffix('\r').unwrap_or(text).to_owned()))
 }
 
 impl Session {
@@ -177,7 +183,12 @@ fn sampling(args: &SamplingArgs, style: &PromptStyle) -> SamplingParams {
     }
 }
 
-fn one_answer(session: &mut Session, prompt: &str, args: &RunArgs, environment: &Environment) -> anyhow::Result<()> {
+fn one_answer(
+    session: &mut Session,
+    prompt: &str,
+    args: &RunArgs,
+    environment: &Environment,
+) -> anyhow::Result<()> {
     let answering = Arc::new(AtomicBool::new(true));
     session.handle_interrupts(&answering)?;
     let messages: Vec<Message> = (args.system.iter().map(|text| Message::new(Role::System, text.clone())))

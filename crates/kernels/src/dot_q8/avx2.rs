@@ -24,7 +24,8 @@ fn tile_avx2<const T: usize, const SUB: usize>(panel: &Panel, x: [QuantRow<'_>; 
     let scales_len = panel.scales.len() / TILE_ROWS;
     let w_codes: [&[[i8; 32]]; TILE_ROWS] =
         std::array::from_fn(|r| panel.codes[r * cols..][..cols].as_chunks::<32>().0);
-    let w_scales: [&[f32]; TILE_ROWS] = std::array::from_fn(|r| &panel.scales[r * scales_len..][..scales_len]);
+    let w_scales: [&[f32]; TILE_ROWS] =
+        std::array::from_fn(|r| &panel.scales[r * scales_len..][..scales_len]);
     let x_codes: [&[[i8; 32]]; T] = std::array::from_fn(|t| x[t].codes.as_chunks::<32>().0);
     let x_fine: [&[[i8; 32]]; T] = std::array::from_fn(|t| x[t].fine.as_chunks::<32>().0);
     let mut acc = [[_mm256_setzero_ps(); TILE_ROWS]; T];
@@ -46,16 +47,17 @@ fn tile_avx2<const T: usize, const SUB: usize>(panel: &Panel, x: [QuantRow<'_>; 
             }
         }
     }
-    std::array::from_fn(|t| {
-        std::array::from_fn(|r| {
-            let sum = sum_lanes(acc[t][r]);
-            if panel.mins.is_empty() {
-                return sum;
+    let mut out = [[0.0; TILE_ROWS]; T];
+    for t in 0..T {
+        let sums = if SUB == 16 { x[t].sums_16 } else { x[t].sums_32 };
+        for r in 0..TILE_ROWS {
+            out[t][r] = sum_lanes(acc[t][r]);
+            if !panel.mins.is_empty() {
+                out[t][r] -= min_term(&panel.mins[r * scales_len..][..scales_len], sums);
             }
-            let sums = if SUB == 16 { x[t].sums_16 } else { x[t].sums_32 };
-            sum - min_term(&panel.mins[r * scales_len..][..scales_len], sums)
-        })
-    })
+        }
+    }
+    out
 }
 
 /// Sums of the products of four neighbours.

@@ -1,5 +1,5 @@
 //! AVX-512 with VNNI: 64 codes a step in 16 lanes of f32. `vpdpbusd` multiplies unsigned by signed bytes: both bytes of
-//! an activation get 128 added (their sign bits flipped), and -128 * sum(w) is where each integer sum starts.
+//! an activation get 128 added (their sign bits flipped), which the start of each integer sum takes off again.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
@@ -9,60 +9,66 @@ use crate::isa::Avx512;
 use crate::panel::{Panel, TILE_ROWS};
 use crate::quantize::QuantRow;
 
-pub(super) fn tile<const T: usize, const SUB: usize>(
+/// `SCALES` is how many weight scales a step of 64 codes has: 2 or 4.
+pub(super) fn tile<const T: usize, const SCALES: usize>(
     _proof: Avx512,
     panel: &Panel,
     x: [QuantRow<'_>; T],
 ) -> [TileRow; T] {
     // SAFETY: an `Avx512` exists only where `Avx512::detect` (isa.rs) saw every feature named below.
-    unsafe { tile_vnni::<T, SUB>(panel, x) }
+    unsafe { tile_vnni::<T, SCALES>(panel, x) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-fn tile_vnni<const T: usize, const SUB: usize>(panel: &Panel, x: [QuantRow<'_>; T]) -> [TileRow; T] {
+fn tile_vnni<const T: usize, const SCALES: usize>(panel: &Panel, x: [QuantRow<'_>; T]) -> [TileRow; T] {
     let cols = x[0].codes.len();
     let steps = cols / 64;
     let scales_len = panel.scales.len() / TILE_ROWS;
     let w_codes: [&[[i8; 64]]; TILE_ROWS] =
         std::array::from_fn(|r| &panel.codes[r * cols..][..cols].as_chunks::<64>().0[..steps]);
-    let w_scales: [&[f32]; TILE_ROWS] = std::array::from_fn(|r| &panel.scales[r * scales_len..][..scales_len]);
+    let w_scales: [&[[f32; SCALES]]; TILE_ROWS] = std::array::from_fn(|r| {
+        &panel.scales[r * scales_len..][..scales_len].as_chunks::<SCALES>().0[..steps]
+    });
     let x_codes: [&[[i8; 64]]; T] = std::array::from_fn(|t| &x[t].codes.as_chunks::<64>().0[..steps]);
     let x_fine: [&[[i8; 64]]; T] = std::array::from_fn(|t| &x[t].fine.as_chunks::<64>().0[..steps]);
     let x_scales: [&[[f32; 2]]; T] = std::array::from_fn(|t| &x[t].scales.as_chunks::<2>().0[..steps]);
     let flip = _mm512_set1_epi8(i8::MIN);
     let mut acc = [[_mm512_setzero_ps(); TILE_ROWS]; T];
     for step in 0..steps {
-        let w: [__m512i; TILE_ROWS] = std::array::from_fn(|r| load(&w_codes[r][step]));
-        // 0x80 read as unsigned is 128.
-        let start: [__m512i; TILE_ROWS] = std::array::from_fn(|r| {
-            let sum_128 = _mm512_dpbusd_epi32(_mm512_setzero_si512(), flip, w[r]);
-            _mm512_sub_epi32(_mm512_setzero_si512(), sum_128)
-        });
-        let w_scale: [__m512; TILE_ROWS] = std::array::from_fn(|r| {
-            if SUB == 16 { spread_4(&w_scales[r][4 * step..]) } else { spread_2(&w_scales[r][2 * step..]) }
-        });
+        // Loops, not `array::from_fn`: that one is not compiled for these features and stays a call.
+        let (mut w, mut start) = ([flip; TILE_ROWS], [flip; TILE_ROWS]);
+        let mut w_scale = [_mm512_setzero_ps(); TILE_ROWS];
+        for r in 0..TILE_ROWS {
+            w[r] = load(&w_codes[r][step]);
+            // 128 * (128 sum(w)) for the coarse bytes and 128 sum(w) for the fine ones are 128 * (129 sum(w)).
+            let sum_129 = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(129u8 as i8), w[r]);
+            start[r] = _mm512_sub_epi32(_mm512_setzero_si512(), sum_129);
+            w_scale[r] =
+                if SCALES == 4 { spread_4(&w_scales[r][step]) } else { spread_2(&w_scales[r][step]) };
+        }
         for t in 0..T {
             let coarse = _mm512_xor_si512(load(&x_codes[t][step]), flip);
             let fine = _mm512_xor_si512(load(&x_fine[t][step]), flip);
             let x_scale = spread_2(&x_scales[t][step]);
             for r in 0..TILE_ROWS {
                 let sums = _mm512_slli_epi32::<7>(_mm512_dpbusd_epi32(start[r], coarse, w[r]));
-                let sums = _mm512_dpbusd_epi32(_mm512_add_epi32(sums, start[r]), fine, w[r]);
-                let sums = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), w_scale[r]);
+                let sums = _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(sums, fine, w[r]));
+                let sums = _mm512_mul_ps(sums, w_scale[r]);
                 acc[t][r] = _mm512_fmadd_ps(sums, x_scale, acc[t][r]);
             }
         }
     }
-    std::array::from_fn(|t| {
-        std::array::from_fn(|r| {
-            let sum = sum_lanes(acc[t][r]);
-            if panel.mins.is_empty() {
-                return sum;
+    let mut out = [[0.0; TILE_ROWS]; T];
+    for t in 0..T {
+        let sums = if SCALES == 4 { x[t].sums_16 } else { x[t].sums_32 };
+        for r in 0..TILE_ROWS {
+            out[t][r] = sum_lanes(acc[t][r]);
+            if !panel.mins.is_empty() {
+                out[t][r] -= min_term(&panel.mins[r * scales_len..][..scales_len], sums);
             }
-            let sums = if SUB == 16 { x[t].sums_16 } else { x[t].sums_32 };
-            sum - min_term(&panel.mins[r * scales_len..][..scales_len], sums)
-        })
-    })
+        }
+    }
+    out
 }
 
 #[inline]
@@ -97,7 +103,7 @@ fn spread_2(scales: &[f32]) -> __m512 {
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn spread_4(scales: &[f32]) -> __m512 {
-    let four: &[f32; 4] = scales[..4].try_into().expect("four scales");
+    let four: &[f32; 4] = scales.first_chunk().expect("four scales");
     // SAFETY: the array is exactly one load wide (4 * 4 B); `loadu` needs no alignment.
     let four = _mm512_broadcast_f32x4(unsafe { _mm_loadu_ps(four.as_ptr()) });
     _mm512_permutexvar_ps(_mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0), four)

@@ -45,14 +45,14 @@ pub(crate) fn dot_tile<'a>(
             16 => in_groups_then_single(
                 tokens,
                 emit,
-                |x| avx512::tile::<4, 16>(proof, panel, x),
-                |x| avx512::tile::<1, 16>(proof, panel, x),
+                |x| avx512::tile::<4, 4>(proof, panel, x),
+                |x| avx512::tile::<1, 4>(proof, panel, x),
             ),
             _ => in_groups_then_single(
                 tokens,
                 emit,
-                |x| avx512::tile::<4, 32>(proof, panel, x),
-                |x| avx512::tile::<1, 32>(proof, panel, x),
+                |x| avx512::tile::<4, 2>(proof, panel, x),
+                |x| avx512::tile::<1, 2>(proof, panel, x),
             ),
         },
         #[cfg(not(target_arch = "x86_64"))]

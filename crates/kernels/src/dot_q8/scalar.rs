@@ -15,7 +15,11 @@ pub(super) fn tile(panel: &Panel, [x]: [QuantRow<'_>; 1]) -> [TileRow; 1] {
         for (j, w) in codes.chunks_exact(panel.sub).enumerate() {
             let at = j * panel.sub..(j + 1) * panel.sub;
             let x = x.codes[at.clone()].iter().zip(&x.fine[at]);
-            let dot: i32 = w.iter().zip(x).map(|(&w, (&c, &f))| i32::from(w) * (128 * i32::from(c) + i32::from(f))).sum();
+            let dot: i32 = w
+                .iter()
+                .zip(x)
+                .map(|(&w, (&c, &f))| i32::from(w) * (128 * i32::from(c) + i32::from(f)))
+                .sum();
             *out += dot as f32 * scales[j] * x_scales[j * panel.sub / BLOCK];
         }
         if !panel.mins.is_empty() {

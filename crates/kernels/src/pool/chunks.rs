@@ -33,8 +33,15 @@ unsafe impl<T: Send> Sync for Base<T> {}
 
 impl Pool {
     /// Calls `run(chunk_idx, chunk)` for every chunk of `chunk_len` elements of `data`.
-    pub fn for_each_chunk<T: Send>(&self, data: &mut [T], chunk_len: usize, run: impl Fn(usize, &mut [T]) + Sync) {
-        self.for_each_chunk_of(&mut [Chunked::new(data, chunk_len)], |_, chunk_idx, chunk| run(chunk_idx, chunk));
+    pub fn for_each_chunk<T: Send>(
+        &self,
+        data: &mut [T],
+        chunk_len: usize,
+        run: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        self.for_each_chunk_of(&mut [Chunked::new(data, chunk_len)], |_, chunk_idx, chunk| {
+            run(chunk_idx, chunk)
+        });
     }
 
     /// Calls `run(buffer_idx, chunk_idx, chunk)` for every chunk of every buffer, as one list of work.
@@ -75,9 +82,12 @@ mod tests {
     fn each_chunk_is_written_by_its_own_item() {
         let pool = Pool::new(3);
         let (mut a, mut b) = (vec![0u32; 10], vec![0u32; 7]);
-        pool.for_each_chunk_of(&mut [Chunked::new(&mut a, 4), Chunked::new(&mut b, 7)], |buffer, chunk, out| {
-            out.fill((buffer * 10 + chunk + 1) as u32);
-        });
+        pool.for_each_chunk_of(
+            &mut [Chunked::new(&mut a, 4), Chunked::new(&mut b, 7)],
+            |buffer, chunk, out| {
+                out.fill((buffer * 10 + chunk + 1) as u32);
+            },
+        );
         assert_eq!(a, [1, 1, 1, 1, 2, 2, 2, 2, 3, 3]);
         assert_eq!(b, [11; 7]);
         pool.for_each_chunk::<u32>(&mut [], 3, |_, _| unreachable!("no chunk"));

@@ -226,7 +226,10 @@ mod tests {
                 pool.run(item_count, &|item| {
                     counts[item].fetch_add(1, Ordering::Relaxed);
                 });
-                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{threads} {item_count}");
+                assert!(
+                    counts.iter().all(|count| count.load(Ordering::Relaxed) == 1),
+                    "{threads} {item_count}"
+                );
             }
         }
     }

@@ -67,7 +67,11 @@ pub(super) fn v3(messages: &[Message], reasoning: Reasoning, thinking: Thinking)
             }
             Role::Assistant => {
                 pieces.special(ASSISTANT);
-                let cut = if reasoning == Reasoning::Never { None } else { message.content.rsplit_once(THINK_CLOSE) };
+                let cut = if reasoning == Reasoning::Never {
+                    None
+                } else {
+                    message.content.rsplit_once(THINK_CLOSE)
+                };
                 pieces.text(cut.map_or(&message.content, |(_, answer)| answer));
                 pieces.special(EOS);
             }
@@ -76,7 +80,9 @@ pub(super) fn v3(messages: &[Message], reasoning: Reasoning, thinking: Thinking)
     pieces.special(ASSISTANT);
     let open = match (reasoning, thinking) {
         (Reasoning::Never, _) | (Reasoning::OnRequest, Thinking::Off | Thinking::Default) => false,
-        (Reasoning::OnRequest, Thinking::On) | (Reasoning::ByDefault, Thinking::On | Thinking::Default) => true,
+        (Reasoning::OnRequest, Thinking::On) | (Reasoning::ByDefault, Thinking::On | Thinking::Default) => {
+            true
+        }
         (Reasoning::ByDefault, Thinking::Off) => {
             pieces.special(THINK_OPEN);
             pieces.text("\n\n");
@@ -109,7 +115,9 @@ pub(super) fn v31(messages: &[Message], thinking: Thinking) -> Prompt {
                     pieces.special(ASSISTANT);
                     pieces.special(THINK_CLOSE);
                 }
-                pieces.text(message.content.split_once(THINK_CLOSE).map_or(&message.content, |(_, answer)| answer));
+                pieces.text(
+                    message.content.split_once(THINK_CLOSE).map_or(&message.content, |(_, answer)| answer),
+                );
                 pieces.special(EOS);
                 after_user = false;
             }

@@ -25,9 +25,10 @@ pub(super) fn detect(template: Option<&str>, tokenizer: &Tokenizer) -> Result<Pr
             PromptStyle::Plain { bos: bos.map(str::to_owned) }
         });
     };
-    let foreign = ForeignTemplate::new(source, tokenizer)?;
-    let default_system = match learn_default_system(&foreign) {
-        Ok(default_system) => default_system,
+    let foreign = ForeignTemplate::new(source, tokenizer);
+    let learnt = foreign.and_then(|foreign| Ok((learn_default_system(&foreign)?, foreign)));
+    let (default_system, foreign) = match learnt {
+        Ok(learnt) => learnt,
         Err(err) => return judge_by_words(source, &has, on_request).ok_or(err),
     };
     let mut candidates = Vec::new();
@@ -48,7 +49,7 @@ pub(super) fn detect(template: Option<&str>, tokenizer: &Tokenizer) -> Result<Pr
     Ok(candidates.into_iter().find(|native| agrees(native, &foreign)).unwrap_or(foreign))
 }
 
-/// The probes: one question; a whole exchange under a system message; an exchange with reasoning left in the answer.
+/// The probes: one question; an exchange under a system message; a longer exchange.
 fn probes() -> [Vec<Message>; 3] {
     let user = |text: &str| Message::new(Role::User, text);
     let assistant = |text: &str| Message::new(Role::Assistant, text);
@@ -59,17 +60,17 @@ fn probes() -> [Vec<Message>; 3] {
     ]
 }
 
-/// Whether `native` may stand for `foreign`: both write the same, or fail alike. A style that knows nothing of thinking
-/// in its template may add it on request, so there only the default is compared, and that the template does not care.
+/// Whether `native` may stand for `foreign`: both write the same. Of the native styles V3.1's follows a switch for
+/// thinking as its template does; the template of any other must not have one, for the style would not follow it.
 fn agrees(native: &PromptStyle, foreign: &PromptStyle) -> bool {
-    let follows_request = matches!(native, PromptStyle::DeepseekV31);
+    let follows_switch = matches!(native, PromptStyle::DeepseekV31);
     probes().iter().all(|probe| {
         let text = |style: &PromptStyle, thinking| style.render(probe, thinking).map(|prompt| prompt.pieces);
         let default = text(foreign, Thinking::Default);
         default.is_ok()
             && text(native, Thinking::Default) == default
             && [Thinking::On, Thinking::Off].into_iter().all(|thinking| {
-                let expected = if follows_request { text(native, thinking) } else { default.clone() };
+                let expected = if follows_switch { text(native, thinking) } else { default.clone() };
                 text(foreign, thinking) == expected
             })
     })

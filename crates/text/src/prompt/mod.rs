@@ -12,11 +12,12 @@ mod chatml;
 mod deepseek;
 mod detect;
 mod pieces;
-mod plus;
+mod rewrite;
 mod sandbox;
 mod sentinel;
 mod template;
 mod tojson;
+mod values;
 
 pub use deepseek::Reasoning;
 pub use template::ForeignTemplate;

@@ -2,25 +2,23 @@
 //!
 //! * **Fuel.** Every instruction costs, and so does every byte that is made and every item that is visited, so a loop
 //!   or a doubling string ends in an error. One fuel pays for 64 bytes, so fuel bounds memory too.
-//! * **`+`.** The engine joins lists lazily and free of charge, until a chain of 32 joins is written out at once: a list
-//!   doubled 33 times takes more memory than there is. So every `+` of a compiled template is replaced by a call
-//!   of our own (`plus.rs`), which pays before it joins; the filters that join lists the same way are replaced
-//!   or absent.
+//! * **Values.** Values are shared, so a small list may unfold to an endless one. The template is rewritten so that
+//!   each value is measured as it is made (`rewrite.rs`, `values.rs`).
 //! * **Stack.** Parsing, compiling and dropping values recurse as deep as the template nests. They happen on a thread
 //!   with a stack that outlasts the deepest nesting that a template's length and the fuel allow.
 //! * There is no loader, no file, no clock.
 
 use std::sync::Arc;
 
-use minijinja::machinery::{self, CompiledTemplate, Instruction, Instructions, TemplateConfig};
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Value;
+use minijinja::machinery::{self, CompiledTemplate};
+use minijinja::value::{Value, ValueKind};
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
 
-use super::plus;
-use super::tojson::tojson;
+use super::rewrite;
 use crate::error::Error;
 
+/// Longest template, in bytes; those in use have up to 20 thousand.
+pub(super) const SOURCE_BYTES_MAX: usize = 256 << 10;
 /// Fuel of a run. The first part is for the template itself (macros, long fixed texts), the second for each message.
 const FUEL_BASE: u64 = 200_000;
 const FUEL_PER_MESSAGE: u64 = 5_000;
@@ -30,10 +28,9 @@ const RECURSION_MAX: usize = 100;
 /// Longest output, in bytes; messages are not in it.
 pub(super) const OUTPUT_BYTES_MAX: usize = 8 << 20;
 /// Stack of the thread that parses and runs. It is address space; what is not used is never touched.
-const STACK_BYTES: usize = 512 << 20;
+const STACK_BYTES: usize = 256 << 20;
 /// Marks the error of `raise_exception`.
 const REFUSAL: &str = "\u{10F502}";
-const NAME: &str = "chat template";
 
 /// Checks that a template parses.
 pub(super) fn check(source: &Arc<str>) -> Result<(), Error> {
@@ -69,35 +66,17 @@ fn evaluate<'e>(
     machinery::eval(environment, instructions, context, blocks, &mut output, AutoEscape::None).map(drop)
 }
 
-/// Parses a template and puts our own `+` in place of the engine's.
 fn compile(source: &str) -> Result<CompiledTemplate<'_>, Error> {
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-    let config = TemplateConfig {
-        syntax_config: syntax.expect("the standard delimiters are valid"),
-        default_auto_escape: Arc::new(|_| AutoEscape::None),
-    };
-    let compiled = CompiledTemplate::new(NAME, source, &config);
-    let mut compiled = compiled.map_err(|err| Error::TemplateSyntax { reason: one_line(&err) })?;
-    replace_plus(&mut compiled.instructions);
-    compiled.blocks.values_mut().for_each(replace_plus);
-    Ok(compiled)
-}
-
-fn replace_plus(instructions: &mut Instructions) {
-    for idx in 0.. {
-        match instructions.get_mut(idx) {
-            // Both take two values off the stack and leave one. The name is none that a template can define.
-            Some(instruction @ Instruction::Add) => *instruction = Instruction::CallFunction(plus::NAME, Some(2)),
-            Some(_) => {}
-            None => break,
-        }
-    }
+    rewrite::compile(source).map_err(|reason| Error::TemplateSyntax { reason: shorten_line(&reason) })
 }
 
 /// Runs `work` on a thread whose stack outlasts the deepest template.
-fn on_large_stack<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    let thread = std::thread::Builder::new().name(NAME.into()).stack_size(STACK_BYTES).spawn(work);
-    let thread = thread.map_err(|err| Error::TemplateRun { reason: format!("no thread to run it on: {err}") })?;
+fn on_large_stack<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let thread = std::thread::Builder::new().name(rewrite::NAME.into()).stack_size(STACK_BYTES).spawn(work);
+    let thread =
+        thread.map_err(|err| Error::TemplateRun { reason: format!("no thread to run it on: {err}") })?;
     thread.join().unwrap_or_else(|_| Err(Error::TemplateRun { reason: "the template engine gave up".into() }))
 }
 
@@ -105,11 +84,12 @@ fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.set_recursion_limit(RECURSION_MAX);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.add_function(plus::NAME, plus::plus);
-    environment.add_filter("sum", plus::sum);
-    environment.remove_filter("chain");
-    environment.add_filter("tojson", tojson);
+    rewrite::equip(&mut environment);
+    // In Python neither none nor an undefined value can be iterated over; templates ask that of `tools`.
+    environment.add_test("iterable", |value: &Value| {
+        value.as_str().is_some()
+            || matches!(value.kind(), ValueKind::Seq | ValueKind::Map | ValueKind::Iterable)
+    });
     environment.add_function("raise_exception", |reason: String| -> Result<Value, minijinja::Error> {
         Err(minijinja::Error::new(ErrorKind::InvalidOperation, format!("{REFUSAL}{reason}")))
     });
@@ -119,12 +99,8 @@ fn environment() -> Environment<'static> {
 fn failure(err: minijinja::Error) -> Error {
     match err.detail().and_then(|detail| detail.strip_prefix(REFUSAL)) {
         Some(reason) => Error::TemplateRefuses { reason: shorten_line(reason) },
-        None => Error::TemplateRun { reason: one_line(&err) },
+        None => Error::TemplateRun { reason: shorten_line(&err.to_string()) },
     }
-}
-
-fn one_line(err: &minijinja::Error) -> String {
-    shorten_line(&err.to_string())
 }
 
 /// The start of `text` as one line; a template's words go into our messages.

@@ -4,13 +4,20 @@
 //! text goes in as a stand-in made of private-use characters, which no template has a reason to write, and the output
 //! is cut at the stand-ins. Whitespace around a text goes in as it is, so a template that trims does trim; so does a
 //! text of whitespace alone, so a template that asks whether there is text gets the right answer.
+//!
+//! Templates look for the marks of reasoning in what the assistant said, to cut old reasoning off. In those texts the
+//! marks go in as they are, each behind a character of ours, and a mark that comes out behind that character is
+//! the message's text, not the template's.
 
 use crate::error::Error;
+use crate::reasoning::{THINK_CLOSE, THINK_OPEN};
 
 /// Opens and closes a stand-in, and the sixteen digits between. Plane 16 is for private use and stays unassigned.
 const OPEN: char = '\u{10F500}';
 const CLOSE: char = '\u{10F501}';
 const DIGITS: u32 = 0x10_F510;
+/// Stands before a mark of reasoning that is a message's.
+const QUOTED: char = '\u{10F503}';
 
 /// The texts of a conversation and their stand-ins.
 #[derive(Default)]
@@ -34,7 +41,7 @@ pub(super) fn occurs_in(template: &str) -> bool {
 }
 
 fn is_ours(c: char) -> bool {
-    c == OPEN || c == CLOSE || (DIGITS..DIGITS + 16).contains(&u32::from(c))
+    matches!(c, OPEN | CLOSE | QUOTED) || (DIGITS..DIGITS + 16).contains(&u32::from(c))
 }
 
 impl<'t> Texts<'t> {
@@ -54,6 +61,20 @@ impl<'t> Texts<'t> {
         out
     }
 
+    /// What the template gets for what the assistant said in message `index`.
+    pub(super) fn said(&mut self, text: &'t str, index: usize) -> String {
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some((at, mark)) = first_mark(rest) {
+            out.push_str(&self.stand_in(&rest[..at], index));
+            out.push(QUOTED);
+            out.push_str(mark);
+            rest = &rest[at + mark.len()..];
+        }
+        out.push_str(&self.stand_in(rest, index));
+        out
+    }
+
     /// Cuts a template's output at the stand-ins.
     ///
     /// # Errors
@@ -67,6 +88,13 @@ impl<'t> Texts<'t> {
         let mut rest = output;
         while let Some(at) = rest.find(is_ours) {
             stretches.push(Stretch::Template(&rest[..at]));
+            if let Some(quoted) = rest[at..].strip_prefix(QUOTED) {
+                // The template may have taken the mark itself out.
+                let mark = first_mark(quoted).filter(|(at, _)| *at == 0).map_or("", |(_, mark)| mark);
+                stretches.push(Stretch::Message(mark));
+                rest = &quoted[mark.len()..];
+                continue;
+            }
             let inner = rest[at..].strip_prefix(OPEN).ok_or_else(|| broken(self.cores.len()))?;
             let end = inner.find(CLOSE).ok_or_else(|| broken(self.cores.len()))?;
             let number = number(&inner[..end]).filter(|&number| number < self.cores.len());
@@ -75,9 +103,14 @@ impl<'t> Texts<'t> {
             rest = &inner[end + CLOSE.len_utf8()..];
         }
         stretches.push(Stretch::Template(rest));
-        stretches.retain(|stretch| *stretch != Stretch::Template(""));
+        stretches.retain(|stretch| !matches!(stretch, Stretch::Template("") | Stretch::Message("")));
         Ok(stretches)
     }
+}
+
+/// The first mark of reasoning in `text` and where it stands.
+fn first_mark(text: &str) -> Option<(usize, &'static str)> {
+    [THINK_OPEN, THINK_CLOSE].into_iter().filter_map(|mark| Some((text.find(mark)?, mark))).min()
 }
 
 /// `number` in sixteen digits' alphabet, most significant first, always as many digits.
@@ -115,17 +148,39 @@ mod tests {
         assert!(first.starts_with("  ") && first.ends_with('\n') && !first.contains("one"));
         let output = format!("<a>{}<b>{second}{second}", first.trim());
         let expected = [
-            Stretch::Template("<a>"), Stretch::Message("one"), Stretch::Template("<b>"), Stretch::Message("two"),
+            Stretch::Template("<a>"),
+            Stretch::Message("one"),
+            Stretch::Template("<b>"),
+            Stretch::Message("two"),
             Stretch::Message("two"),
         ];
         assert_eq!(texts.cut(&output).unwrap(), expected);
     }
 
     #[test]
+    fn marks_of_reasoning_are_found_by_the_template_and_stay_the_messages() {
+        let mut texts = Texts::default();
+        let said = texts.said("<think>\nhm</think>\n\nyes", 0);
+        let (_, answer) = said.rsplit_once("</think>").unwrap();
+        assert!(answer.starts_with("\n\n"));
+        let trimmed = format!("</think>{}", answer.trim());
+        assert_eq!(texts.cut(&trimmed).unwrap(), [Stretch::Template("</think>"), Stretch::Message("yes")]);
+        let (before, _) = said.rsplit_once("</think>").unwrap();
+        let whole: Vec<_> = texts.cut(&said).unwrap();
+        let message: String =
+            whole.iter().map(|(Stretch::Template(text) | Stretch::Message(text))| *text).collect();
+        assert_eq!(message, "<think>\nhm</think>\n\nyes");
+        let own = |stretch: &&Stretch| matches!(stretch, Stretch::Template(text) if !text.trim().is_empty());
+        assert_eq!(whole.iter().find(own), None);
+        assert_eq!(texts.cut(before).unwrap().last(), Some(&Stretch::Message("hm")));
+    }
+
+    #[test]
     fn a_text_taken_apart_is_refused() {
         let mut texts = Texts::default();
         let whole = texts.stand_in("text", 0);
-        let mut broken: Vec<String> = (1..whole.chars().count()).map(|len| whole.chars().take(len).collect()).collect();
+        let mut broken: Vec<String> =
+            (1..whole.chars().count()).map(|len| whole.chars().take(len).collect()).collect();
         broken.extend((1..whole.chars().count()).map(|skip| whole.chars().skip(skip).collect()));
         broken.push(whole.chars().rev().collect());
         broken.push(whole.replace(char::from_u32(DIGITS).unwrap(), "x"));

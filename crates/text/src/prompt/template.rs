@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use minijinja::value::Value;
-use shoal_base::limits::TEMPLATE_BYTES_MAX;
 
 use super::pieces::Pieces;
 use super::sandbox;
@@ -19,7 +18,7 @@ use super::sentinel::{self, Stretch, Texts};
 use super::{Message, Prompt, Role, Thinking};
 use crate::added::{self, TextSet};
 use crate::error::Error;
-use crate::reasoning::{THINK_CLOSE, THINK_OPEN};
+use crate::reasoning::THINK_OPEN;
 use crate::tokenizer::Tokenizer;
 
 /// How often messages may stand in the output in full.
@@ -49,8 +48,8 @@ impl ForeignTemplate {
     /// # Errors
     /// If the template is too long, does not parse, or could forge the stand-ins of messages.
     pub fn new(source: &str, tokenizer: &Tokenizer) -> Result<Self, Error> {
-        if source.len() > TEMPLATE_BYTES_MAX {
-            return Err(Error::TemplateLength { found: source.len(), max: TEMPLATE_BYTES_MAX });
+        if source.len() > sandbox::SOURCE_BYTES_MAX {
+            return Err(Error::TemplateLength { found: source.len(), max: sandbox::SOURCE_BYTES_MAX });
         }
         if sentinel::occurs_in(source) {
             return Err(Error::TemplateSyntax { reason: "it holds characters for private use".into() });
@@ -75,9 +74,11 @@ impl ForeignTemplate {
     /// Cuts the output into messages' texts, special tokens and the template's own words.
     fn pieces(&self, output: &str, texts: &Texts, messages: &[Message]) -> Result<Prompt, Error> {
         let stretches = texts.cut(output)?;
-        let own: usize = messages.iter().map(|m| m.content.len() + m.reasoning.as_ref().map_or(0, String::len)).sum();
+        let own: usize =
+            messages.iter().map(|m| m.content.len() + m.reasoning.as_ref().map_or(0, String::len)).sum();
         let max = own.saturating_mul(REPEATS_MAX).max(sandbox::OUTPUT_BYTES_MAX);
-        let total: usize = stretches.iter().map(|(Stretch::Template(text) | Stretch::Message(text))| text.len()).sum();
+        let total: usize =
+            stretches.iter().map(|(Stretch::Template(text) | Stretch::Message(text))| text.len()).sum();
         if total > max {
             return Err(Error::TemplateOutput { max });
         }
@@ -104,20 +105,20 @@ impl ForeignTemplate {
 }
 
 /// The variables a template sees.
-fn context<'t>(messages: &'t [Message], thinking: Thinking, texts: &mut Texts<'t>, tokenizer: &Tokenizer) -> Value {
+fn context<'t>(
+    messages: &'t [Message],
+    thinking: Thinking,
+    texts: &mut Texts<'t>,
+    tokenizer: &Tokenizer,
+) -> Value {
     let mut list = Vec::with_capacity(messages.len());
     for (index, message) in messages.iter().enumerate() {
-        // Reasoning that is still in the text is taken out here: the template cannot find it in a stand-in.
-        let (inline, answer) = match message.content.rsplit_once(THINK_CLOSE) {
-            Some((thought, answer)) if message.role == Role::Assistant => (Some(thought), answer),
-            _ => (None, message.content.as_str()),
+        let content = match message.role {
+            Role::Assistant => texts.said(&message.content, index),
+            Role::System | Role::User => texts.stand_in(&message.content, index),
         };
-        let mut fields = vec![
-            ("role", Value::from(message.role.name())),
-            ("content", Value::from(texts.stand_in(answer, index))),
-        ];
-        let inline = inline.map(|thought| thought.trim_start().strip_prefix(THINK_OPEN).unwrap_or(thought));
-        if let Some(reasoning) = message.reasoning.as_deref().or(inline) {
+        let mut fields = vec![("role", Value::from(message.role.name())), ("content", Value::from(content))];
+        if let Some(reasoning) = &message.reasoning {
             fields.push(("reasoning_content", Value::from(texts.stand_in(reasoning, index))));
         }
         list.push(map(fields));

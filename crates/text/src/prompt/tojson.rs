@@ -9,8 +9,8 @@ use minijinja::{Error, ErrorKind, State};
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter};
 
-/// Deepest nesting that is written.
-const DEPTH_MAX: usize = 64;
+use super::values;
+
 /// Widest indentation.
 const INDENT_MAX: usize = 16;
 /// Longest output, in bytes.
@@ -54,7 +54,12 @@ impl Write for Capped {
 }
 
 /// `value | tojson`, with `indent` as an optional argument; other arguments Python knows are accepted and void.
-pub(super) fn tojson(state: &State, value: Value, indent: Option<usize>, kwargs: Kwargs) -> Result<Value, Error> {
+pub(super) fn tojson(
+    state: &State,
+    value: Value,
+    indent: Option<usize>,
+    kwargs: Kwargs,
+) -> Result<Value, Error> {
     let indent = indent.or(kwargs.get::<Option<usize>>("indent")?);
     for name in ["ensure_ascii", "sort_keys", "separators"] {
         let _ = kwargs.get::<Option<Value>>(name)?;
@@ -64,8 +69,8 @@ pub(super) fn tojson(state: &State, value: Value, indent: Option<usize>, kwargs:
     if indent.is_some_and(|indent| indent > INDENT_MAX) {
         return Err(fail(format!("an indentation of more than {INDENT_MAX}")));
     }
-    let mut budget = OUTPUT_BYTES_MAX;
-    check_depth(&value, DEPTH_MAX, &mut budget).map_err(|reason| fail(reason.into()))?;
+    // Writing recurses, so the value is measured first, in case it came another way than through `values`.
+    let value = values::measured(state, value)?;
     let mut out = Capped { bytes: Vec::new(), max: OUTPUT_BYTES_MAX };
     let spaces = [b' '; INDENT_MAX];
     let written = match indent {
@@ -78,23 +83,5 @@ pub(super) fn tojson(state: &State, value: Value, indent: Option<usize>, kwargs:
     written.map_err(|err| fail(err.to_string()))?;
     state.consume_fuel((out.bytes.len() / 4) as u64)?;
     let text = String::from_utf8(out.bytes).map_err(|err| fail(err.to_string()))?;
-    Ok(Value::from_safe_string(text))
-}
-
-/// Walks `value` before it is written: serialising recurses, and a value may be deep or unfold without end.
-fn check_depth(value: &Value, depth: usize, budget: &mut usize) -> Result<(), &'static str> {
-    *budget = budget.checked_sub(1).ok_or("too many values")?;
-    if !matches!(value.kind(), minijinja::value::ValueKind::Map | minijinja::value::ValueKind::Seq | minijinja::value::ValueKind::Iterable) {
-        return Ok(());
-    }
-    let depth = depth.checked_sub(1).ok_or("nested too deeply")?;
-    let is_map = value.kind() == minijinja::value::ValueKind::Map;
-    for item in value.try_iter().map_err(|_| "not a value that can be written")? {
-        if is_map {
-            let inner = value.get_item(&item).map_err(|_| "not a value that can be written")?;
-            check_depth(&inner, depth, budget)?;
-        }
-        check_depth(&item, depth, budget)?;
-    }
-    Ok(())
+    Ok(Value::from(text))
 }
