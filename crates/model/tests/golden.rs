@@ -138,6 +138,27 @@ fn deepseek_v3_is_the_reference() {
     check_family("deepseek_v3");
 }
 
+/// The trained model: real routing, its logits at every fourth position (tests/golden/minnow/thin_vectors.py).
+#[test]
+fn minnow_is_the_reference() {
+    let dir = golden_dir("minnow");
+    let golden = Golden::open(&dir.join("vectors.safetensors"));
+    let (tokens, positions) = (token_ids(&golden), golden.i64("positions"));
+    let rows: Vec<usize> = positions.iter().map(|&position| position as usize).collect();
+    let (_, want) = golden.f32("logits");
+    let model = load(&dir.join("minnow.bf16.gguf"), Isa::best(), 2);
+    for phase in [Phase::Prefill, Phase::Decode] {
+        let blocks = blocks(tokens.len());
+        let mut kv = KvCache::new(model.config(), blocks.len());
+        let span = Span { rows: 0..tokens.len(), first_pos: 0, blocks: &blocks, phase };
+        let step = Step { tokens: &tokens, spans: vec![span], logits: &rows };
+        let logits = model.forward(&step, &mut kv, &mut Ignore).expect("resident weights");
+        let diff = max_diff(logits.as_slice(), &want);
+        println!("minnow {phase:?}: logits within {diff} of the reference");
+        assert!(diff <= LOGITS_MAX_DIFF, "minnow {phase:?}: logits off by {diff}");
+    }
+}
+
 #[test]
 fn a_token_does_not_feel_its_company() {
     let dir = golden_dir("deepseek_v3");

@@ -8,7 +8,9 @@ use shoal_testkit::gguf::{GgufWriter, Value};
 fn main() -> std::io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     save(&corpus.join("gguf"), gguf_files())?;
-    save(&corpus.join("quant_decode"), quant_rows())
+    save(&corpus.join("quant_decode"), quant_rows())?;
+    save(&corpus.join("tokenizer"), vocabularies())?;
+    save(&corpus.join("template"), templates())
 }
 
 fn save(folder: &Path, seeds: impl IntoIterator<Item = Vec<u8>>) -> std::io::Result<()> {
@@ -53,4 +55,40 @@ fn quant_rows() -> Vec<Vec<u8>> {
         std::iter::once(idx as u8).chain(block).collect()
     };
     Dtype::ALL.iter().enumerate().map(row).collect()
+}
+
+/// A vocabulary with merges and special tokens, and a text, for every pre-tokenizer.
+fn vocabularies() -> Vec<Vec<u8>> {
+    let tokens = "1he\n1ll\n1hell\n1Ġh\n4ü\n3<s>\n3</s>\n4<think>\n5gap";
+    let text = "hello <s> ü 123\n\n  it's 人工 \u{1F642} end ";
+    let parts = |pre: u8| {
+        let options = [pre, 0, 4, 3];
+        let rest = [tokens.as_bytes(), b"h e\nl l\nhe ll\n\xc4\xa0 h", text.as_bytes()];
+        std::iter::once(&options[..]).chain(rest).collect::<Vec<_>>().join(&0xFF)
+    };
+    (0..7).map(parts).collect()
+}
+
+/// Templates that use what templates use, each with a short conversation.
+fn templates() -> Vec<Vec<u8>> {
+    let sources = [
+        "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}<｜User｜>{{ m.content }}{% elif m.role == \
+         'assistant' %}<｜Assistant｜>{{ m.content.split('</think>')[-1] }}{{ eos_token }}{% else %}{{ m.content }}\
+         {% endif %}{% endfor %}{% if add_generation_prompt %}<｜Assistant｜>{% endif %}",
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] | trim + '<|im_end|>\n' }}{% endfor %}",
+        "{%- set ns = namespace(n=0, all=[]) -%}{% for m in messages[1:] %}{% set ns.n = ns.n + 1 %}\
+         {% set ns.all = ns.all + [m.content] %}{{ loop.index0 * 2 }}{% endfor %}{{ ns.all | join(', ') ~ ns.n }}",
+        "{% macro say(text, who='x') %}[{{ who }}: {{ text | default('', true) | upper }}]{% endmacro %}{{ say(messages[0].content) }}\
+         {{ {'a': [1, 2.5, none], 'b': (1, 2)} | tojson(indent=2) }}{{ tools is none and enable_thinking is not defined }}",
+        "{% if messages | length > 3 %}{{ raise_exception('too long') }}{% endif %}{{ range(3) | map('string') | list }}\
+         {{ messages | selectattr('role', 'equalto', 'user') | map(attribute='content') | first }}{# c #}{% raw %}{{{% endraw %}",
+        "{% set x %}a{% for i in 'b,c'.split(',') %}{{ i.strip().title() }}{% endfor %}{% endset %}{{ x[::-1] }}{{ 7 // 2 % 3 ** 2 }}\
+         {{ 'y' if x in ['a'] else x.items is defined }}{{ {'k': 'v'}.items() | list }}{% block b %}{{ self }}{% endblock %}",
+    ];
+    sources
+        .iter()
+        .map(|source| {
+            [source.as_bytes(), "hi\nrules\n<|im_end|>\n<think>a</think>\n\n b ".as_bytes()].join(&0xFF)
+        })
+        .collect()
 }

@@ -10,7 +10,7 @@ const WORDS: &[(&str, &str)] = &[
     (concat!("py", "pi.org"), "the host of a registry: tools know their own"),
     (concat!("pythonho", "sted.org"), "the host of a registry: tools know their own"),
     (concat!("npm", "js."), "the host of a registry: tools know their own"),
-    (concat!("static.cra", "tes.io"), "the host of a registry: tools know their own"),
+    (concat!("cra", "tes.io"), "the host of a registry: tools know their own"),
     (concat!("TO", "DO"), "do it, or write an issue"),
     (concat!("FIX", "ME"), "fix it, or write an issue"),
 ];

@@ -1,0 +1,148 @@
+//! Same weights, prompt, seed: the same tokens, whatever the threads, the chunks of the prompt, the company or what
+//! was kept of earlier prompts.
+
+use std::sync::Arc;
+
+use shoal_base::TokenId;
+use shoal_checkpoint::Checkpoint;
+use shoal_engine::{Engine, EngineOptions, Error, Event, FinishReason, Request, SamplingParams, SequenceId};
+use shoal_kernels::{Cpu, Isa, Pool};
+use shoal_model::{Model, OpenOptions, open};
+use shoal_testkit::golden_dir;
+
+fn load(family: &str, file: &str, threads: usize) -> Model {
+    let checkpoint = Checkpoint::open(&golden_dir(family).join(file)).expect("the golden checkpoint reads");
+    let options = OpenOptions { budget: None, threads, progress: &|_, _| {} };
+    let cpu = Cpu::new(Isa::best(), Arc::new(Pool::new(threads)));
+    open(Arc::new(checkpoint), &options, cpu).expect("the golden checkpoint loads")
+}
+
+fn minnow(threads: usize) -> Model {
+    load("minnow", "minnow.bf16.gguf", threads)
+}
+
+fn request(prompt: &[u32], max_tokens: usize, seed: u64) -> Request {
+    let sampling = SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed, ..Default::default() };
+    let prompt = prompt.iter().map(|&id| TokenId(id)).collect();
+    Request { prompt, sampling, max_tokens, end_tokens: Vec::new() }
+}
+
+fn prompt(len: u32) -> Vec<u32> {
+    (0..len).map(|i| (i * 37 + 11) % 4000).collect()
+}
+
+fn options(prefill_chunk: usize) -> EngineOptions {
+    EngineOptions { prefill_chunk, block_count: 64, ..EngineOptions::for_one(512) }
+}
+
+/// Runs until nothing is left; the tokens of each request.
+fn run(engine: &mut Engine, requests: Vec<Request>) -> Vec<Vec<TokenId>> {
+    let ids: Vec<SequenceId> = requests.into_iter().map(|r| engine.submit(r).expect("room")).collect();
+    let mut answers = vec![Vec::new(); ids.len()];
+    while !engine.is_idle() {
+        let (events, _) = engine.step().expect("resident weights");
+        for event in events {
+            if let Event::Token(id, token) = event {
+                answers[ids.iter().position(|other| *other == id).expect("known")].push(token);
+            }
+        }
+    }
+    answers
+}
+
+#[test]
+fn threads_and_chunks_do_not_change_an_answer() {
+    for (family, file) in [("minnow", "minnow.bf16.gguf"), ("qwen2", "model.gguf"), ("deepseek_v2_lite", "model.gguf")] {
+        let prompt: Vec<u32> = prompt(90).iter().map(|id| id % 500).collect();
+        let answer = |threads, chunk| {
+            let mut engine = Engine::new(load(family, file, threads), options(chunk));
+            run(&mut engine, vec![request(&prompt, 40, 7)]).remove(0)
+        };
+        let want = answer(1, 512);
+        assert_eq!(want.len(), 40);
+        for (threads, chunk) in [(2, 512), (3, 7), (2, 1), (1, 64)] {
+            assert_eq!(answer(threads, chunk), want, "{family}: {threads} threads, chunks of {chunk}");
+        }
+    }
+}
+
+#[test]
+fn another_seed_is_another_answer() {
+    let mut engine = Engine::new(minnow(2), options(512));
+    let answers = [1, 2].map(|seed| run(&mut engine, vec![request(&prompt(20), 30, seed)]).remove(0));
+    assert_ne!(answers[0], answers[1]);
+}
+
+#[test]
+fn company_and_kept_prefixes_do_not_change_an_answer() {
+    let alone = |prompt: &[u32], seed| {
+        let mut engine = Engine::new(minnow(2), options(512));
+        run(&mut engine, vec![request(prompt, 30, seed)]).remove(0)
+    };
+    let (a, b) = (prompt(70), prompt(130));
+    let want = [alone(&a, 3), alone(&b, 4)];
+    let mut engine = Engine::new(minnow(2), options(48));
+    let together = run(&mut engine, vec![request(&a, 30, 3), request(&b, 30, 4)]);
+    assert_eq!(together, want);
+
+    // A second turn: the first prompt, its answer, and more. The engine keeps what it can of the first turn.
+    let mut engine = Engine::new(minnow(2), options(512));
+    let first = run(&mut engine, vec![request(&a, 30, 3)]).remove(0);
+    let second: Vec<u32> = a.iter().copied().chain(first.iter().map(|t| t.0)).chain([5, 6, 7]).collect();
+    let mut prefill_tokens = 0;
+    let id = engine.submit(request(&second, 30, 9)).expect("room");
+    let mut kept = Vec::new();
+    while !engine.is_idle() {
+        let (events, report) = engine.step().expect("resident weights");
+        prefill_tokens += report.prefill_tokens;
+        kept.extend(events.iter().filter_map(|event| match event {
+            Event::Token(of, token) if *of == id => Some(*token),
+            _ => None,
+        }));
+    }
+    assert_eq!(kept, alone(&second, 9));
+    assert_eq!(prefill_tokens, second.len() - a.len(), "the first prompt was not computed again");
+}
+
+#[test]
+fn answers_end_where_they_should() {
+    let mut engine = Engine::new(minnow(1), EngineOptions::for_one(64));
+    let greedy = |max_tokens, end_tokens| Request {
+        sampling: SamplingParams::greedy(),
+        end_tokens,
+        ..request(&[0, 770, 837, 263, 533], max_tokens, 0)
+    };
+    let finish = |engine: &mut Engine, request| {
+        engine.submit(request).expect("room");
+        let mut all = Vec::new();
+        while !engine.is_idle() {
+            all.extend(engine.step().expect("resident weights").0);
+        }
+        all
+    };
+    let events = finish(&mut engine, greedy(3, vec![]));
+    assert!(matches!(events[..], [Event::Token(..), Event::Token(..), Event::Token(..), Event::Finished(_, FinishReason::Length)]));
+    let Event::Token(_, second) = events[1] else { unreachable!("matched above") };
+    let events = finish(&mut engine, greedy(30, vec![second]));
+    assert!(matches!(events[..], [Event::Token(..), Event::Finished(_, FinishReason::End)]));
+    let events = finish(&mut engine, greedy(1000, vec![]));
+    assert_eq!(events.len() - 1, 64 - 5, "the end of the context ends the answer");
+    assert!(matches!(finish(&mut engine, greedy(0, vec![]))[..], [Event::Finished(_, FinishReason::Length)]));
+}
+
+#[test]
+fn requests_that_cannot_run_are_refused_and_the_engine_lives_on() {
+    let mut engine = Engine::new(minnow(1), EngineOptions::for_one(64));
+    let long = vec![1; 64];
+    assert!(matches!(engine.submit(request(&long, 1, 0)), Err(Error::PromptTooLong { found: 64, limit: 64 })));
+    assert!(matches!(engine.submit(request(&[], 1, 0)), Err(Error::EmptyPrompt)));
+    let unknown = engine.submit(request(&[1, 4096], 1, 0));
+    assert!(matches!(unknown, Err(Error::UnknownToken { found: 4096, place: 1, vocab_size: 4096 })));
+    let mut hot = request(&[1], 1, 0);
+    hot.sampling.temperature = f32::NAN;
+    assert!(matches!(engine.submit(hot), Err(Error::BadSampling { name: "temperature", .. })));
+    let id = engine.submit(request(&[1], 60, 0)).expect("room for one");
+    assert!(matches!(engine.submit(request(&[1], 60, 0)), Err(Error::CacheFull { needed: 1, free: 0 })));
+    engine.cancel(id);
+    assert_eq!(run(&mut engine, vec![request(&[1], 5, 0)])[0].len(), 5);
+}
