@@ -65,9 +65,9 @@ pub(crate) fn find(catalogue: &Catalogue, name: &str) -> anyhow::Result<&'static
     }
 }
 
-/// The folder that models are kept in.
+/// Where fetched models are kept.
 pub(crate) fn cache(environment: &Environment) -> Cache {
-    Cache::new(environment.cache_dir.join("models"))
+    Cache::new(&environment.cache_dir)
 }
 
 /// The first file of `model`, fetched if it is not here.

@@ -64,7 +64,6 @@ struct Chat<'a> {
     system: Option<String>,
     messages: Vec<Message>,
     fold: bool,
-    raw: bool,
     last_reasoning: String,
     last_line: Option<String>,
     prompt_tokens: usize,
@@ -90,7 +89,6 @@ pub(crate) fn run(session: &mut Session, args: &RunArgs, environment: &Environme
         system: args.system.clone(),
         messages: Vec::new(),
         fold: args.fold,
-        raw: args.raw,
         last_reasoning: String::new(),
         last_line: None,
         prompt_tokens: 0,
@@ -172,7 +170,7 @@ impl Chat<'_> {
         let mut screen = Screen::new(self.dress, self.fold);
         self.session.interrupt.store(false, Ordering::SeqCst);
         self.answering.store(true, Ordering::SeqCst);
-        let answer = self.session.ask(&messages, self.raw, &mut |segment| screen.show(segment));
+        let answer = self.session.ask(&messages, &mut |segment| screen.show(segment));
         self.answering.store(false, Ordering::SeqCst);
         let answer = answer?;
         screen.end()?;

@@ -15,7 +15,7 @@ use crate::args::{RunArgs, SamplingArgs};
 use crate::commands::chat;
 use crate::environment::Environment;
 use crate::loaded::{Loaded, Runtime, load};
-use crate::resolve::open_model;
+use crate::resolve::{MINNOW, open_model};
 use crate::terminal::Dress;
 
 /// Most of a prompt that is read from a pipe.
@@ -32,6 +32,8 @@ pub(crate) struct Session {
     pub(crate) stop: Vec<String>,
     pub(crate) thinking: Thinking,
     pub(crate) interrupt: Arc<AtomicBool>,
+    /// Prompts go on as they stand, without the model's chat format.
+    raw: bool,
     bandwidth: OnceLock<f64>,
     isa: Isa,
 }
@@ -87,17 +89,19 @@ impl Session {
         sampling.check()?;
         let interrupt = Arc::new(AtomicBool::new(false));
         Ok(Self {
-            name: loaded.name,
             isa: loaded.isa,
             engine: Engine::new(loaded.model, options),
             tokenizer: loaded.tokenizer,
-            style: if args.raw { PromptStyle::Plain { bos: None } } else { loaded.style },
+            // Minnow learned stories, and the form of a chat from sums alone: it goes on with what it is given.
+            raw: args.raw || loaded.name == MINNOW,
+            style: loaded.style,
             sampling,
             max_tokens: args.sampling.max_tokens,
             stop: args.sampling.stop.clone(),
             thinking: if args.no_think { Thinking::Off } else { Thinking::Default },
             interrupt,
             bandwidth: OnceLock::new(),
+            name: loaded.name,
         })
     }
 
@@ -105,19 +109,18 @@ impl Session {
     pub(crate) fn ask(
         &mut self,
         messages: &[Message],
-        raw: bool,
         on_segment: &mut dyn FnMut(&Segment) -> std::io::Result<()>,
     ) -> anyhow::Result<Answer> {
-        let prompt = if raw { raw_prompt(messages) } else { self.style.render(messages, self.thinking)? };
+        let prompt = if self.raw { raw_prompt(messages) } else { self.style.render(messages, self.thinking)? };
         let mut tokens = self.tokenizer.encode_pieces(&prompt.pieces)?;
-        if raw && self.tokenizer.adds_bos() {
+        if self.raw && self.tokenizer.adds_bos() {
             tokens.splice(0..0, self.tokenizer.bos());
         }
         let room = self.engine.context_len().saturating_sub(tokens.len());
         let ask = Ask {
             prompt: tokens,
             reasoning_open: prompt.reasoning_open,
-            split_reasoning: !raw,
+            split_reasoning: !self.raw,
             sampling: self.sampling.clone(),
             max_tokens: self.max_tokens.unwrap_or(room).min(room),
             stop: self.stop.clone(),
@@ -195,12 +198,12 @@ fn one_answer(
         .chain([Message::new(Role::User, prompt)])
         .collect();
     if args.json {
-        let answer = session.ask(&messages, args.raw, &mut |_| Ok(()))?;
+        let answer = session.ask(&messages, &mut |_| Ok(()))?;
         return print_json(session, &answer);
     }
     let stdout = std::io::stdout();
     let mut screen = chat::Screen::new(Dress::new(args.color, environment, &stdout), args.fold);
-    let answer = session.ask(&messages, args.raw, &mut |segment| screen.show(segment))?;
+    let answer = session.ask(&messages, &mut |segment| screen.show(segment))?;
     screen.end()?;
     let dress = Dress::new(args.color, environment, &std::io::stderr());
     eprintln!("{}{}{}", dress.dim(), session.closing_line(&answer), dress.plain());
