@@ -81,7 +81,11 @@ impl Blob {
     /// If `range` does not lie within the blob.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
-        assert!(range.start <= range.end && range.end <= self.len(), "slice {range:?} of a blob of {}", self.len());
+        assert!(
+            range.start <= range.end && range.end <= self.len(),
+            "slice {range:?} of a blob of {}",
+            self.len()
+        );
         let base = self.range.start;
         Self { storage: Arc::clone(&self.storage), range: base + range.start..base + range.end }
     }

@@ -72,9 +72,13 @@ mod tests {
 
     #[test]
     fn sizes_print_and_parse() {
-        for (text, bytes) in
-            [("12GiB", 12 << 30), ("12G", 12 << 30), ("1.5 GB", 1_500_000_000), ("4096", 4096), ("64 kib", 65536)]
-        {
+        for (text, bytes) in [
+            ("12GiB", 12 << 30),
+            ("12G", 12 << 30),
+            ("1.5 GB", 1_500_000_000),
+            ("4096", 4096),
+            ("64 kib", 65536),
+        ] {
             assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
         }
         assert_eq!(Bytes(1536 << 20).to_string(), "1.50 GiB");

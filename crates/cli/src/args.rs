@@ -76,19 +76,19 @@ fn parse_chunk(text: &str) -> Result<usize, String> {
 #[derive(Args, Debug, Clone, Default)]
 pub(crate) struct SamplingArgs {
     /// Randomness: 0 always takes the likeliest token
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     pub(crate) temp: Option<f32>,
     /// Only the K likeliest tokens; 0 for all
     #[arg(long, value_name = "K")]
     pub(crate) top_k: Option<usize>,
     /// Only the likeliest tokens that together reach this probability
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub(crate) top_p: Option<f32>,
     /// Only tokens with this share of the likeliest one's probability
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub(crate) min_p: Option<f32>,
     /// Make tokens of late less likely; 1 for no change
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub(crate) repeat_penalty: Option<f32>,
     /// How many of the last tokens the penalties look at
     #[arg(long, value_name = "N")]
@@ -226,7 +226,7 @@ pub(crate) struct PerplexityArgs {
 pub(crate) struct InspectArgs {
     /// A GGUF file or a name
     pub(crate) model: String,
-    /// Context to count memory for, in tokens
+    /// Context to count memory for, in tokens; 0 for the longest the model was made for
     #[arg(long, short = 'c', value_name = "TOKENS", default_value_t = 4096)]
     pub(crate) ctx: usize,
     /// List every tensor

@@ -14,6 +14,7 @@ use shoal_text::{PromptStyle, Tokenizer, VocabSpec};
 
 use crate::args::RuntimeArgs;
 use crate::machine::available_memory;
+use crate::terminal::one_line;
 
 /// Memory beside weights and KV cache: activations of a prompt's chunk, the program itself.
 pub(crate) const WORKING_MEMORY: u64 = 192 << 20;
@@ -55,7 +56,7 @@ impl Runtime {
 
 /// Loads `checkpoint`. A progress bar shows on a terminal.
 pub(crate) fn load(checkpoint: Checkpoint, runtime: &Runtime) -> anyhow::Result<Loaded> {
-    let name = checkpoint.name();
+    let name = one_line(&checkpoint.name());
     let config = ModelConfig::read(&checkpoint)?;
     let tokenizer = Tokenizer::new(vocab_spec(checkpoint.metadata())?)?;
     if tokenizer.vocab_len() > config.common().vocab_size {

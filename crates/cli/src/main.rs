@@ -41,7 +41,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("shoal: {error:#}");
+            // Files are named where they fail; what has no name is the stream that the answer goes to.
+            let error = if error.chain().len() == 1 && error.is::<std::io::Error>() {
+                error.context("cannot write to standard output")
+            } else {
+                error
+            };
+            eprintln!("shoal: {}", terminal::sentence(&error));
             ExitCode::FAILURE
         }
     }

@@ -8,12 +8,13 @@ use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 use shoal_checkpoint::Checkpoint;
 use shoal_hub::{Cache, Catalogue, Model, Progress, PullOptions, pull};
 
 use crate::environment::Environment;
+use crate::terminal::sentence;
 
 /// Name of the model inside this program.
 pub(crate) const MINNOW: &str = "minnow";
@@ -33,7 +34,7 @@ pub(crate) fn open_model(name: Option<&str>, environment: &Environment) -> anyho
         None => match fetched(catalogue.default_model(), environment) {
             Ok(path) => Ok(Checkpoint::open(&path)?),
             Err(error) => {
-                eprintln!("{error:#}");
+                eprintln!("{}", sentence(&error));
                 eprintln!(
                     "answering with minnow instead, a tiny model inside this program: it tells little stories and \
                      knows nothing. For a real one, connect once and `shoal pull {}`, or give a GGUF file: \
@@ -83,10 +84,9 @@ pub(crate) fn fetched(model: &Model, environment: &Environment) -> anyhow::Resul
     options.token.clone_from(&environment.hf_token);
     eprintln!("fetching {} ({}, {})", model.name, model.parameters, model.licence);
     let mut bar = DownloadBar::default();
-    let path = pull(model, &cache, &options, &mut |progress| bar.show(&progress))
-        .with_context(|| format!("cannot fetch {}", model.name));
+    let path = pull(model, &cache, &options, &mut |progress| bar.show(&progress));
     bar.end();
-    path
+    Ok(path?)
 }
 
 /// One bar, started anew for each file and source.

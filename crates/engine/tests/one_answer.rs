@@ -22,7 +22,8 @@ fn minnow(threads: usize) -> Model {
 }
 
 fn request(prompt: &[u32], max_tokens: usize, seed: u64) -> Request {
-    let sampling = SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed, ..Default::default() };
+    let sampling =
+        SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed, ..Default::default() };
     let prompt = prompt.iter().map(|&id| TokenId(id)).collect();
     Request { prompt, sampling, max_tokens, end_tokens: Vec::new() }
 }
@@ -52,7 +53,9 @@ fn run(engine: &mut Engine, requests: Vec<Request>) -> Vec<Vec<TokenId>> {
 
 #[test]
 fn threads_and_chunks_do_not_change_an_answer() {
-    for (family, file) in [("minnow", "minnow.bf16.gguf"), ("qwen2", "model.gguf"), ("deepseek_v2_lite", "model.gguf")] {
+    for (family, file) in
+        [("minnow", "minnow.bf16.gguf"), ("qwen2", "model.gguf"), ("deepseek_v2_lite", "model.gguf")]
+    {
         let prompt: Vec<u32> = prompt(90).iter().map(|id| id % 500).collect();
         let answer = |threads, chunk| {
             let mut engine = Engine::new(load(family, file, threads), options(chunk));
@@ -121,7 +124,10 @@ fn answers_end_where_they_should() {
         all
     };
     let events = finish(&mut engine, greedy(3, vec![]));
-    assert!(matches!(events[..], [Event::Token(..), Event::Token(..), Event::Token(..), Event::Finished(_, FinishReason::Length)]));
+    assert!(matches!(
+        events[..],
+        [Event::Token(..), Event::Token(..), Event::Token(..), Event::Finished(_, FinishReason::Length)]
+    ));
     let Event::Token(_, second) = events[1] else { unreachable!("matched above") };
     let events = finish(&mut engine, greedy(30, vec![second]));
     assert!(matches!(events[..], [Event::Token(..), Event::Finished(_, FinishReason::End)]));
@@ -134,7 +140,10 @@ fn answers_end_where_they_should() {
 fn requests_that_cannot_run_are_refused_and_the_engine_lives_on() {
     let mut engine = Engine::new(minnow(1), EngineOptions::for_one(64));
     let long = vec![1; 64];
-    assert!(matches!(engine.submit(request(&long, 1, 0)), Err(Error::PromptTooLong { found: 64, limit: 64 })));
+    assert!(matches!(
+        engine.submit(request(&long, 1, 0)),
+        Err(Error::PromptTooLong { found: 64, limit: 64 })
+    ));
     assert!(matches!(engine.submit(request(&[], 1, 0)), Err(Error::EmptyPrompt)));
     let unknown = engine.submit(request(&[1, 4096], 1, 0));
     assert!(matches!(unknown, Err(Error::UnknownToken { found: 4096, place: 1, vocab_size: 4096 })));

@@ -43,7 +43,10 @@ fn tensors_and_experts_are_the_bytes_of_the_file() {
     bank.want(&[ExpertId(1)]);
     let expert = bank.get(ExpertId(1)).expect("resident");
     assert_eq!(expert.down.as_slice(), &experts[128..256]);
-    assert!(matches!(store.expert_bank(["experts"; 3], 5), Err(Error::UnevenExperts { expert_count: 5, .. })));
+    assert!(matches!(
+        store.expert_bank(["experts"; 3], 5),
+        Err(Error::UnevenExperts { expert_count: 5, .. })
+    ));
 }
 
 #[test]
@@ -59,7 +62,9 @@ fn what_was_not_wanted_is_not_read_and_a_budget_is_kept() {
     let store = Store::open(Arc::clone(&checkpoint), &experts_only).expect("it fits");
     assert!(matches!(store.dense("large"), Err(Error::NotLoaded { .. })));
     let all = StoreOptions { wanted: &|_| true, ..experts_only };
-    let Err(Error::OverBudget { needed, .. }) = Store::open(checkpoint, &all) else { panic!("20 MiB in 384 bytes") };
+    let Err(Error::OverBudget { needed, .. }) = Store::open(checkpoint, &all) else {
+        panic!("20 MiB in 384 bytes")
+    };
     assert_eq!(needed, Bytes((large.len() + experts.len()) as u64));
 }
 

@@ -20,14 +20,6 @@ pub enum Error {
         /// The names known, separated by commas.
         known: String,
     },
-    /// A splitting rule did not compile; this cannot happen with the rules in this crate.
-    #[error("the pre-tokenizer `{name}` has a rule that does not compile: {reason}")]
-    Rule {
-        /// The pre-tokenizer's name.
-        name: &'static str,
-        /// What the regex engine says.
-        reason: String,
-    },
     /// A count is beyond its limit.
     #[error("the vocabulary has {found} {what}, expected at most {max}")]
     TooMany {

@@ -6,6 +6,8 @@
 //!
 //! Names are GGUF's (`tokenizer.ggml.pre`); patterns are those of the models' `tokenizer.json`.
 
+use std::sync::OnceLock;
+
 use tokenizers::utils::SysRegex;
 
 use crate::error::Error;
@@ -72,13 +74,15 @@ struct Family {
     ignore_merges: bool,
     /// Whether the beginning-of-sequence token is added where the file does not say.
     adds_bos: bool,
+    /// The patterns compiled, once they have been asked for.
+    compiled: OnceLock<Vec<SysRegex>>,
 }
 
 const fn family(names: &'static [&'static str], patterns: &'static [&'static str]) -> Family {
-    Family { names, patterns, ignore_merges: false, adds_bos: false }
+    Family { names, patterns, ignore_merges: false, adds_bos: false, compiled: OnceLock::new() }
 }
 
-const FAMILIES: &[Family] = &[
+static FAMILIES: [Family; 7] = [
     family(&["deepseek-llm"], DEEPSEEK_LLM),
     family(&["deepseek-coder"], DEEPSEEK_CODER),
     family(&["deepseek-v3", "joyai-llm"], DEEPSEEK_V3),
@@ -88,6 +92,7 @@ const FAMILIES: &[Family] = &[
         patterns: LLAMA3,
         ignore_merges: true,
         adds_bos: true,
+        compiled: OnceLock::new(),
     },
     family(&["smollm"], SMOLLM),
     family(&["gpt-2"], GPT2),
@@ -98,12 +103,10 @@ fn known_names() -> String {
     FAMILIES.iter().flat_map(|family| family.names).copied().collect::<Vec<_>>().join(", ")
 }
 
-/// A compiled pre-tokenizer.
-#[derive(Debug)]
+/// A pre-tokenizer that is ready for use.
 pub(crate) struct PreTokenizer {
-    patterns: Vec<SysRegex>,
-    pub(crate) ignore_merges: bool,
-    pub(crate) adds_bos: bool,
+    family: &'static Family,
+    patterns: &'static [SysRegex],
 }
 
 /// Bytes of a piece that a pattern sees at once. The regex engine gives up on a piece whose whitespace makes it step
@@ -116,18 +119,25 @@ impl PreTokenizer {
         let Some(family) = FAMILIES.iter().find(|family| family.names.contains(&name)) else {
             return Err(Error::PreTokenizer { found: crate::vocab::shorten(name), known: known_names() });
         };
-        let compile = |pattern: &&str| {
-            SysRegex::new(pattern)
-                .map_err(|err| Error::Rule { name: family.names[0], reason: err.to_string() })
-        };
-        let patterns = family.patterns.iter().map(compile).collect::<Result<_, _>>()?;
-        Ok(Self { patterns, ignore_merges: family.ignore_merges, adds_bos: family.adds_bos })
+        let compile = |pattern: &&str| SysRegex::new(pattern).expect("the patterns of this file compile");
+        let patterns = family.compiled.get_or_init(|| family.patterns.iter().map(compile).collect());
+        Ok(Self { family, patterns })
+    }
+
+    /// Whether a word that is a token is that token, whatever the merges would make of it.
+    pub(crate) fn ignores_merges(&self) -> bool {
+        self.family.ignore_merges
+    }
+
+    /// Whether the beginning-of-sequence token is added where the file does not say.
+    pub(crate) fn adds_bos(&self) -> bool {
+        self.family.adds_bos
     }
 
     /// The words of `text`, in order; together they are `text`. Words longer than half a megabyte are cut.
     pub(crate) fn words<'t>(&self, text: &'t str) -> Vec<&'t str> {
         let mut pieces = chunks(text);
-        for pattern in &self.patterns {
+        for pattern in self.patterns {
             let mut cut = Vec::with_capacity(pieces.len());
             for piece in pieces {
                 split(pattern, piece, &mut cut);
@@ -206,13 +216,13 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_refused_with_the_known_ones() {
-        let message = PreTokenizer::named("gemma").unwrap_err().to_string();
+        let message = PreTokenizer::named("gemma").err().unwrap().to_string();
         assert!(message.contains("`gemma`") && message.contains("deepseek-v3, joyai-llm"), "{message}");
     }
 
     #[test]
     fn a_long_run_of_spaces_does_not_end_the_splitting() {
-        for family in FAMILIES {
+        for family in &FAMILIES {
             let text = format!("{}end of text", " ".repeat(3 << 20));
             let words = words(family.names[0], &text);
             assert!(words.ends_with(&[" of", " text"]), "{}: {:?}", family.names[0], words.len());
@@ -224,7 +234,7 @@ mod tests {
     fn cutting_a_long_text_at_newlines_changes_no_word() {
         let line = "The quick brown fox jumps over 1234 lazy dogs.\n";
         let text = line.repeat((3 << 20) / line.len());
-        for family in FAMILIES {
+        for family in &FAMILIES {
             let one_line = words(family.names[0], line);
             assert_eq!(words(family.names[0], &text).len(), one_line.len() * (text.len() / line.len()));
         }
@@ -233,7 +243,7 @@ mod tests {
     proptest! {
         #[test]
         fn words_are_the_text(text in "\\PC{0,40}|[ \\t\\r\\na1!é中]{0,60}") {
-            for family in FAMILIES {
+            for family in &FAMILIES {
                 let words = words(family.names[0], &text);
                 prop_assert_eq!(words.concat(), text.clone());
                 prop_assert!(words.iter().all(|word| !word.is_empty()));

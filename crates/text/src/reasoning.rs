@@ -241,7 +241,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_cut_splits_as_the_whole(open: bool, text in answers(), mut cuts in prop::collection::vec(0..60usize, 0..10)) {
+        fn any_cut_splits_as_the_whole(
+            open: bool,
+            text in answers(),
+            mut cuts in prop::collection::vec(0..60usize, 0..10),
+        ) {
             cuts.sort_unstable();
             prop_assert_eq!(split(open, &text, &cuts), split(open, &text, &[]));
             let every: Vec<usize> = (0..text.len()).collect();

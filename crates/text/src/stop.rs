@@ -1,8 +1,8 @@
 //! Stop strings: ends an answer before the first of a list of texts.
 //!
 //! A stop string counts as soon as its last character has come. If two end with the same character, the longer one
-//! counts, so nothing of it is printed. Text that may still become a stop string is held back, and only that; the result does not
-//! depend on how the text is cut.
+//! counts, so nothing of it is printed. Text that may still become a stop string is held back, and only that; the
+//! result does not depend on how the text is cut. Time per push grows with the lengths of the stop strings.
 
 use crate::reasoning::tail_that_may_begin;
 

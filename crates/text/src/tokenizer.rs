@@ -74,8 +74,8 @@ impl Tokenizer {
                 .map(|(idx, text)| (text, TokenId(idx as u32)))
                 .filter(|(_, id)| is_word(id)),
         )?;
-        let bpe = build_bpe(&vocab, pre.ignore_merges)?;
-        let adds_bos = spec.add_bos.unwrap_or(pre.adds_bos) && spec.bos.is_some();
+        let bpe = build_bpe(&vocab, pre.ignores_merges())?;
+        let adds_bos = spec.add_bos.unwrap_or(pre.adds_bos()) && spec.bos.is_some();
         let Vocab { kinds, ends, .. } = vocab;
         let (bos, eos) = (spec.bos, spec.eos);
         let inner = Inner { bytes, byte_ends, kinds, specials, words, pre, bpe, ends, bos, eos, adds_bos };

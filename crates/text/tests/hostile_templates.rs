@@ -41,7 +41,8 @@ fn loops_end() {
     refused("{% macro f() %}{{ f() }}{{ f() }}{% endmacro %}{{ f() }}");
     refused("{% for i in [[1]] recursive %}{{ loop([[1]]) }}{{ loop([[1]]) }}{% endfor %}");
     refused(
-        "{{ range(99999) | map('string') | map('upper') | sort | join(',') | length }}{% for i in range(9999) %}{{ range(9999) | sum }}{% endfor %}",
+        "{{ range(99999) | map('string') | map('upper') | sort | join(',') | length }}\
+         {% for i in range(9999) %}{{ range(9999) | sum }}{% endfor %}",
     );
 }
 
@@ -62,13 +63,16 @@ fn lists_that_double_end() {
         refused(&format!("{double}{{{{ n.x | length }}}}"));
     }
     refused(
-        "{% macro f(d) %}{% if d > 60 %}{{ varargs | length }}{% else %}{{ f(d + 1, *varargs, *varargs) }}{% endif %}{% endmacro %}{{ f(0, 1) }}",
+        "{% macro f(d) %}{% if d > 60 %}{{ varargs | length }}{% else %}\
+         {{ f(d + 1, *varargs, *varargs) }}{% endif %}{% endmacro %}{{ f(0, 1) }}",
     );
     refused(
-        "{% set n = namespace(x=(1,)) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x | length }}",
+        "{% set n = namespace(x=(1,)) %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}\
+         {{ n.x | length }}",
     );
     refused(
-        "{% set n = namespace(x={'a': 1}) %}{% for i in range(60) %}{% set n.x = [n.x, n.x] | map('items') | list + [n.x] * 9 %}{% endfor %}{{ n.x }}",
+        "{% set n = namespace(x={'a': 1}) %}{% for i in range(60) %}\
+         {% set n.x = [n.x, n.x] | map('items') | list + [n.x] * 9 %}{% endfor %}{{ n.x }}",
     );
 }
 
@@ -124,7 +128,8 @@ fn values_that_unfold_or_nest_end() {
         "{'k': n.x}",
     ] {
         refused(&format!(
-            "{{% set n = namespace(x=1) %}}{{% for i in range(30000) %}}{{% set n.x = {step} %}}{{% endfor %}}{{{{ n.x }}}}"
+            "{{% set n = namespace(x=1) %}}{{% for i in range(30000) %}}{{% set n.x = {step} %}}{{% endfor %}}\
+             {{{{ n.x }}}}"
         ));
     }
     // A value that holds itself.

@@ -18,21 +18,25 @@ use shoal_text::{Message, Role, Segment, Thinking};
 use crate::args::RunArgs;
 use crate::commands::run::Session;
 use crate::environment::Environment;
-use crate::terminal::Dress;
+use crate::terminal::{Dress, printable, sentence};
 
 const HISTORY_LINES_MAX: usize = 1000;
 
 const HELP: &str = "\
-/help               this
-/system TEXT        instructions for the conversation; without TEXT shows them, `/system -` removes them
-/reset              forget the conversation
-/stats              tokens and speed of the last answer and the whole conversation
-/set                show the settings; /set NAME VALUE changes one:
-                    temp top_k top_p min_p repeat_penalty frequency_penalty presence_penalty seed max_tokens
-                    think on|off|default · fold on|off (show that the model reasons, not what)
-/reasoning          show what the model thought before its last answer
-/bye                leave (also Ctrl-D)
-A line that ends in \\ goes on in the next; so does text after \"\"\" until another \"\"\".
+/help           this
+/system TEXT    instructions for the conversation; without TEXT shows them,
+                `/system -` removes them
+/reset          forget the conversation
+/stats          tokens and speed of the last answer and the whole conversation
+/set            show the settings; /set NAME VALUE changes one:
+                temp top_k top_p min_p seed max_tokens
+                repeat_penalty frequency_penalty presence_penalty
+                think on|off|default
+                fold on|off: show that the model reasons, not what
+/reasoning      show what the model thought before its last answer
+/bye            leave (also Ctrl-D)
+A line that ends in \\ goes on in the next; so does text after \"\"\" until
+another \"\"\".
 Ctrl-C stops an answer.";
 
 /// A line is complete unless it ends in a backslash or has an open `\"\"\"`.
@@ -114,7 +118,7 @@ pub(crate) fn run(session: &mut Session, args: &RunArgs, environment: &Environme
                 match chat.take(&text) {
                     Ok(Next::Go) => {}
                     Ok(Next::Leave) => break,
-                    Err(error) => println!("{error:#}"),
+                    Err(error) => println!("{}{}", sentence(&error), chat.way_out(&error)),
                 }
             }
             Err(ReadlineError::Interrupted) => {
@@ -185,6 +189,12 @@ impl Chat<'_> {
         Ok(())
     }
 
+    /// What a chat can do about an error, as the end of its sentence.
+    fn way_out(&self, error: &anyhow::Error) -> &'static str {
+        let is_full = matches!(error.downcast_ref(), Some(shoal_engine::Error::PromptTooLong { .. }));
+        if is_full && !self.messages.is_empty() { "; /reset forgets the conversation so far" } else { "" }
+    }
+
     fn reset(&mut self) {
         self.messages.clear();
         self.last_reasoning.clear();
@@ -213,7 +223,12 @@ impl Chat<'_> {
         );
         let max_tokens = self.session.max_tokens.map_or(Cow::Borrowed("none"), |n| Cow::Owned(n.to_string()));
         let fold = if self.fold { "on" } else { "off" };
-        println!("max_tokens {max_tokens}  think {:?}  fold {fold}", self.session.thinking);
+        let think = match self.session.thinking {
+            Thinking::Default => "default",
+            Thinking::On => "on",
+            Thinking::Off => "off",
+        };
+        println!("max_tokens {max_tokens}  think {think}  fold {fold}");
     }
 
     fn set(&mut self, setting: &str) -> anyhow::Result<()> {
@@ -229,6 +244,7 @@ impl Chat<'_> {
             "frequency_penalty" => sampling.frequency_penalty = parse(name, value)?,
             "presence_penalty" => sampling.presence_penalty = parse(name, value)?,
             "seed" => sampling.seed = parse(name, value)?,
+            "max_tokens" if value == "none" => self.session.max_tokens = None,
             "max_tokens" => self.session.max_tokens = Some(parse(name, value)?),
             "fold" => self.fold = parse_switch(name, value)?,
             "think" if value == "default" => self.session.thinking = Thinking::Default,
@@ -255,12 +271,6 @@ fn parse_switch(name: &str, value: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// Text without what would steer a terminal: a model's output is not to be trusted with that.
-fn printable(text: &str) -> Cow<'_, str> {
-    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if text.contains(steers) { Cow::Owned(text.replace(steers, "\u{fffd}")) } else { Cow::Borrowed(text) }
-}
-
 /// Shows an answer as it comes: reasoning dim or folded into one line, then the answer.
 pub(crate) struct Screen {
     dress: Dress,
@@ -268,13 +278,14 @@ pub(crate) struct Screen {
     terminal: bool,
     reasoning_since: Option<Instant>,
     reasoning_pieces: usize,
-    wrote: bool,
+    /// The answer so far ends with a line break.
+    line_ended: bool,
 }
 
 impl Screen {
     pub(crate) fn new(dress: Dress, fold: bool) -> Self {
         let terminal = std::io::stdout().is_terminal();
-        Self { dress, fold, terminal, reasoning_since: None, reasoning_pieces: 0, wrote: false }
+        Self { dress, fold, terminal, reasoning_since: None, reasoning_pieces: 0, line_ended: false }
     }
 
     pub(crate) fn show(&mut self, segment: &Segment) -> std::io::Result<()> {
@@ -301,7 +312,7 @@ impl Screen {
             }
             Segment::Answer(text) => {
                 self.end_reasoning(&mut out)?;
-                self.wrote = true;
+                self.line_ended = text.ends_with('\n');
                 write!(out, "{}", self.text(text))?;
             }
         }
@@ -322,11 +333,14 @@ impl Screen {
         writeln!(out, "{start}{}{line}{}", self.dress.dim(), self.dress.plain())
     }
 
-    /// Ends the answer with a line break.
+    /// Ends the answer with a line break: in a pipe always one more, so that the text before it is the answer as it
+    /// is.
     pub(crate) fn end(&mut self) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
         self.end_reasoning(&mut out)?;
-        writeln!(out)?;
+        if !(self.terminal && self.line_ended) {
+            writeln!(out)?;
+        }
         out.flush()
     }
 }
@@ -343,11 +357,5 @@ mod tests {
         assert!(is_complete("\"\"\"first\nsecond\"\"\""));
         assert_eq!(typed_text("a \\\nb"), "a \nb");
         assert_eq!(typed_text("\"\"\"first\nsecond\"\"\""), "first\nsecond");
-    }
-
-    #[test]
-    fn a_model_cannot_steer_the_terminal() {
-        assert_eq!(printable("plain\n\ttext"), "plain\n\ttext");
-        assert_eq!(printable("\x1b[2Jgone"), "\u{fffd}[2Jgone");
     }
 }

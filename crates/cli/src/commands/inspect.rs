@@ -13,6 +13,7 @@ use crate::args::InspectArgs;
 use crate::environment::Environment;
 use crate::loaded::{WORKING_MEMORY, vocab_spec};
 use crate::resolve::open_model;
+use crate::terminal::{one_line, printable};
 
 #[derive(Serialize)]
 struct Report {
@@ -65,19 +66,20 @@ pub(crate) fn run(args: &InspectArgs, environment: &Environment) -> anyhow::Resu
         writeln!(out)?;
         return Ok(());
     }
-    print(&report, &mut out)?;
+    let mut text = Vec::new();
+    print(&report, &mut text)?;
     if args.metadata {
-        writeln!(out)?;
+        writeln!(text)?;
         for (key, value) in checkpoint.metadata().iter() {
-            let text: String = format!("{value:?}").chars().take(100).collect();
-            writeln!(out, "{key:<48} {text}")?;
+            let shown: String = format!("{value:?}").chars().take(100).collect();
+            writeln!(text, "{key:<48} {shown}")?;
         }
     }
     if args.tensors {
-        writeln!(out)?;
+        writeln!(text)?;
         for t in checkpoint.tensors() {
             writeln!(
-                out,
+                text,
                 "{:<40} {:<8} {:>24} {:>10}",
                 t.name,
                 t.dtype.name(),
@@ -86,7 +88,8 @@ pub(crate) fn run(args: &InspectArgs, environment: &Environment) -> anyhow::Resu
             )?;
         }
     }
-    Ok(())
+    // Names come from the file.
+    Ok(out.write_all(printable(&String::from_utf8_lossy(&text)).as_bytes())?)
 }
 
 fn shape(tensor: &TensorInfo) -> String {
@@ -102,11 +105,14 @@ fn report(checkpoint: &Checkpoint, context: usize) -> anyhow::Result<Report> {
     let template = metadata.str("tokenizer.chat_template")?;
     let style = PromptStyle::detect(template, &tokenizer)?;
     let common = config.common();
+    // As for a run: 0 is the longest, and no more than that.
+    let context = Some(context).filter(|&context| context > 0).unwrap_or(usize::MAX);
+    let context = context.min(common.max_position_embeddings);
     let weights_bytes =
         checkpoint.tensors().iter().filter(|t| shoal_model::Model::wants(&config, t)).map(|t| t.bytes).sum();
     let kv_bytes = KvCache::bytes_for(&config, context);
     Ok(Report {
-        name: checkpoint.name(),
+        name: one_line(&checkpoint.name()),
         architecture: metadata.required_str("general.architecture")?.to_owned(),
         parameters: checkpoint.tensors().iter().map(TensorInfo::elements).sum(),
         file_bytes: checkpoint.file_bytes(),

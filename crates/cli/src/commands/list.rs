@@ -45,7 +45,7 @@ pub(crate) fn run(args: &ListArgs, environment: &Environment) -> anyhow::Result<
         writeln!(out)?;
         return Ok(());
     }
-    writeln!(out, "{:<26} {:<18} {:>10}  {}", "name", "parameters", "size", "")?;
+    writeln!(out, "{:<26} {:<18} {:>10}", "name", "parameters", "size")?;
     writeln!(out, "{MINNOW:<26} {:<18} {:>10}  inside this program; tells little stories", "8.5M", "")?;
     for entry in entries {
         let size = entry.bytes.map_or_else(String::new, |bytes| Bytes(bytes).to_string());

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use anyhow::bail;
 use serde::Serialize;
 use shoal_base::TokenId;
 use shoal_engine::{Scorer, scorer::Want};
@@ -30,6 +31,9 @@ pub(crate) fn run(args: &LogitsArgs, environment: &Environment) -> anyhow::Resul
         Some(text) => plain_sequence(&loaded.tokenizer, text),
         None => args.ids.iter().map(|&id| TokenId(id)).collect(),
     };
+    if tokens.is_empty() {
+        bail!("the text has no tokens, and so there is nothing after which to look");
+    }
     let mut scorer = Scorer::new(&loaded.model, loaded.context_len);
     let mut positions = Vec::new();
     let chunk_count = tokens.len().div_ceil(loaded.prefill_chunk);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, bail};
+use shoal_base::Bytes;
 use shoal_engine::{Engine, EngineOptions, SamplingParams};
 use shoal_kernels::bandwidth::measure_read_bandwidth;
 use shoal_kernels::isa::Isa;
@@ -72,9 +73,12 @@ fn read_stdin() -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     std::io::stdin()
         .lock()
-        .take(STDIN_BYTES_MAX)
+        .take(STDIN_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .context("cannot read standard input")?;
+    if bytes.len() as u64 > STDIN_BYTES_MAX {
+        bail!("standard input is longer than a prompt may be, {}", Bytes(STDIN_BYTES_MAX));
+    }
     let text = String::from_utf8(bytes).context("standard input is not UTF-8")?;
     Ok(text
         .strip_suffix('\n')
@@ -111,7 +115,8 @@ impl Session {
         messages: &[Message],
         on_segment: &mut dyn FnMut(&Segment) -> std::io::Result<()>,
     ) -> anyhow::Result<Answer> {
-        let prompt = if self.raw { raw_prompt(messages) } else { self.style.render(messages, self.thinking)? };
+        let prompt =
+            if self.raw { raw_prompt(messages) } else { self.style.render(messages, self.thinking)? };
         let mut tokens = self.tokenizer.encode_pieces(&prompt.pieces)?;
         if self.raw && self.tokenizer.adds_bos() {
             tokens.splice(0..0, self.tokenizer.bos());

@@ -5,7 +5,8 @@ use serde_json::Value;
 use crate::{Place, shoal};
 
 /// Long enough for several chunks of prefill.
-const PROMPT: &str = "Once upon a time there was a small fish who lived in a big blue sea and wanted to see the land";
+const PROMPT: &str =
+    "Once upon a time there was a small fish who lived in a big blue sea and wanted to see the land";
 
 /// `shoal run minnow ARGS --json`, parsed.
 fn answer(args: &[&str]) -> Value {
@@ -113,8 +114,8 @@ fn an_answer_ends_before_a_stop_text() {
 #[test]
 fn a_bias_makes_a_token_certain_or_impossible() {
     let comma = "14";
-    let raw = ["Once upon a time", "--raw", "-n", "6", "--temp", "1"];
-    let only = answer(&[&raw[..], &["--logit-bias", &format!("{comma}=1000")]].concat());
+    let raw = ["Once upon a time", "--raw", "-n", "6"];
+    let only = answer(&[&raw[..], &["--temp", "1", "--logit-bias", &format!("{comma}=1000")]].concat());
     assert_eq!(text(&only), ",,,,,,");
     let never = answer(&[&raw[..], &["--temp", "0", "--logit-bias", &format!("{comma}=-1000")]].concat());
     assert!(!text(&never).contains(','), "{never}");

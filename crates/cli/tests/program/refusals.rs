@@ -2,7 +2,7 @@
 
 use shoal_testkit::gguf::GgufWriter;
 
-use crate::{Place, arg, shoal};
+use crate::{Place, Ran, arg, shoal};
 
 static MINNOW_GGUF: &[u8] = include_bytes!("../../assets/minnow.gguf");
 
@@ -49,7 +49,9 @@ fn a_file_that_is_not_there() {
 #[test]
 fn a_folder_is_no_model() {
     let place = Place::new();
-    place.run(&["run", arg(&place.path("bin")), "hi"]).refused(&["is not a file", "expected a GGUF model file"]);
+    place
+        .run(&["run", arg(&place.path("bin")), "hi"])
+        .refused(&["is not a file", "expected a GGUF model file"]);
 }
 
 #[test]
@@ -72,7 +74,7 @@ fn an_architecture_of_others() {
 
 #[test]
 fn a_tensor_type_of_others() {
-    model_refused(&gguf("llama", 99), &["model.gguf", "`token_embd.weight`", "element type 99"]);
+    model_refused(&gguf("llama", 99), &["model.gguf", "`token_embd.weight`", "unknown id 99"]);
 }
 
 #[test]
@@ -86,7 +88,8 @@ fn a_file_cannot_steer_the_terminal() {
 
 #[test]
 fn a_name_that_is_not_known_and_what_may_have_been_meant() {
-    for command in [&["run", "smolm2-135m", "hi"][..], &["pull", "smolm2-135m"], &["inspect", "smolm2-135m"]] {
+    for command in [&["run", "smolm2-135m", "hi"][..], &["pull", "smolm2-135m"], &["inspect", "smolm2-135m"]]
+    {
         shoal(command).refused(&["no model called `smolm2-135m`", "did you mean smollm2-135m"]);
     }
     shoal(&["run", "zzzzzzzzzzzzzzzz", "hi"]).refused(&["zzzzzzzzzzzzzzzz", "`shoal list` shows the names"]);
@@ -112,6 +115,16 @@ fn a_cache_folder_that_cannot_be_made() {
     let ran = place.run(&["pull", "smollm2-135m"]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
     assert!(ran.stderr.contains(&format!("shoal: cannot create the folder {}", arg(&file))), "{ran:?}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_behind_standard_output() {
+    for args in [&["list"][..], &["run", "minnow", "hi", "-n", "2"]] {
+        let full = std::fs::File::create("/dev/full").expect("the device that is always full");
+        let output = Place::new().command(args).stdout(full).output().expect("the program starts");
+        Ran::from(output).refused(&["cannot write to standard output", "No space left"]);
+    }
 }
 
 #[test]
@@ -152,7 +165,7 @@ fn arguments_that_are_out_of_range() {
     misused(&["run", "minnow", "hi", "there"], &["there"]);
     misused(&["logits", "minnow"], &["--ids"]);
     misused(&["swim"], &["swim"]);
-    shoal(&["run", "minnow", "hi", "--temp", "-1"]).code.filter(|&code| code != 0).expect("a refusal");
+    shoal(&["run", "minnow", "hi", "--temp", "-1"]).refused(&["temperature", "found -1"]);
     shoal(&["run", "minnow", "hi", "--temp", "nan"]).refused(&["temperature"]);
     shoal(&["run", "minnow", "hi", "--top-p", "0"]).refused(&["top_p"]);
     shoal(&["run", "minnow", "hi", "--logit-bias", "14=inf"]).refused(&["logit_bias"]);

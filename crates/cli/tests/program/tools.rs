@@ -62,9 +62,10 @@ fn logits_of_a_text_are_those_of_its_tokens() {
 #[test]
 fn a_story_is_less_perplexing_than_noise() {
     let place = Place::new();
-    let story = "Once upon a time, there was a little girl named Lily. She loved to play in the park with her \
+    let story =
+        "Once upon a time, there was a little girl named Lily. She loved to play in the park with her \
                  friends. One day, she saw a big dog. The dog was very happy and wanted to play. "
-        .repeat(2);
+            .repeat(2);
     let noise = "qz vxk 9#wj ]mpf ~hh ugk zzt +yx 7@b lrq oo!d jj%k ".repeat(6);
     let perplexity = |name: &str, text: &str| {
         let file = place.file(name, text.as_bytes());

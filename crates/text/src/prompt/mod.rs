@@ -6,7 +6,8 @@
 //! other template is run in the sandbox for every prompt (`template.rs`).
 //!
 //! In every style, message texts become [`Piece::Text`] and nothing else, so a user cannot write a control token.
-//! Markers that are plain text to the model, such as V2's `User:`, can be imitated by a user; that is the format's doing.
+//! Markers that are plain text to the model, such as V2's `User:`, can be imitated by a user; that is the format's
+//! doing.
 
 mod chatml;
 mod deepseek;

@@ -1,7 +1,8 @@
 //! Any chat template, run in a sandbox.
 //!
-//! A template is a program from an untrusted file. It runs in bounded time and memory (`sandbox.rs`). Message texts do not enter it (`sentinel.rs`). What the template writes around them is searched for the
-//! vocabulary's special tokens; the messages' texts never are.
+//! A template is a program from an untrusted file. It runs in bounded time and memory (`sandbox.rs`). Message texts do
+//! not enter it (`sentinel.rs`). What the template writes around them is searched for the vocabulary's special
+//! tokens; the messages' texts never are.
 //!
 //! The environment is the one Hugging Face gives templates: blocks trimmed, Python's string methods, `tojson` in
 //! Python's style, `raise_exception`, `tools` and `documents` present and none. `strftime_now` is absent, as templates
