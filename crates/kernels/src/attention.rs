@@ -167,11 +167,13 @@ fn attend_body<const FUSED: bool>(heads: &Heads<'_>, out: &mut [f32]) {
             scores[len..].fill(f32::NEG_INFINITY);
             let new_max = scores.iter().fold(max[h], |a, &b| a.max(b));
             let factor = exp::<FUSED>(max[h] - new_max);
+            scores.iter_mut().for_each(|score| *score = exp::<FUSED>(*score - new_max));
+            scores[len..].fill(0.0); // `exp` is clamped below and never quite zero
             let mut lanes = [0.0; LANES];
-            for (i, score) in scores.iter_mut().enumerate() {
-                // `exp` is clamped below, so a place beyond the end gets its zero by hand.
-                *score = if i < len { exp::<FUSED>(*score - new_max) } else { 0.0 };
-                lanes[i % LANES] += *score;
+            for scores in scores.as_chunks::<LANES>().0 {
+                for i in 0..LANES {
+                    lanes[i] += scores[i];
+                }
             }
             sum[h] = fma::<FUSED>(sum[h], factor, sum_lanes(lanes));
             max[h] = new_max;

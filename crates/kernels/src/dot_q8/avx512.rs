@@ -24,18 +24,23 @@ fn tile_vnni<const T: usize, const SCALES: usize>(panel: &Panel, x: [QuantRow<'_
     let cols = x[0].codes.len();
     let steps = cols / 64;
     let scales_len = panel.scales.len() / TILE_ROWS;
-    let w_codes: [&[[i8; 64]]; TILE_ROWS] =
-        std::array::from_fn(|r| &panel.codes[r * cols..][..cols].as_chunks::<64>().0[..steps]);
-    let w_scales: [&[[f32; SCALES]]; TILE_ROWS] = std::array::from_fn(|r| {
-        &panel.scales[r * scales_len..][..scales_len].as_chunks::<SCALES>().0[..steps]
-    });
-    let x_codes: [&[[i8; 64]]; T] = std::array::from_fn(|t| &x[t].codes.as_chunks::<64>().0[..steps]);
-    let x_fine: [&[[i8; 64]]; T] = std::array::from_fn(|t| &x[t].fine.as_chunks::<64>().0[..steps]);
-    let x_scales: [&[[f32; 2]]; T] = std::array::from_fn(|t| &x[t].scales.as_chunks::<2>().0[..steps]);
+    // Loops, not `array::from_fn`: that one is not compiled for these features and stays a call.
+    let mut w_codes: [&[[i8; 64]]; TILE_ROWS] = [&[]; TILE_ROWS];
+    let mut w_scales: [&[[f32; SCALES]]; TILE_ROWS] = [&[]; TILE_ROWS];
+    for r in 0..TILE_ROWS {
+        w_codes[r] = &panel.codes[r * cols..][..cols].as_chunks().0[..steps];
+        w_scales[r] = &panel.scales[r * scales_len..][..scales_len].as_chunks().0[..steps];
+    }
+    let (mut x_codes, mut x_fine): ([&[[i8; 64]]; T], [&[[i8; 64]]; T]) = ([&[]; T], [&[]; T]);
+    let mut x_scales: [&[[f32; 2]]; T] = [&[]; T];
+    for t in 0..T {
+        x_codes[t] = &x[t].codes.as_chunks().0[..steps];
+        x_fine[t] = &x[t].fine.as_chunks().0[..steps];
+        x_scales[t] = &x[t].scales.as_chunks().0[..steps];
+    }
     let flip = _mm512_set1_epi8(i8::MIN);
     let mut acc = [[_mm512_setzero_ps(); TILE_ROWS]; T];
     for step in 0..steps {
-        // Loops, not `array::from_fn`: that one is not compiled for these features and stays a call.
         let (mut w, mut start) = ([flip; TILE_ROWS], [flip; TILE_ROWS]);
         let mut w_scale = [_mm512_setzero_ps(); TILE_ROWS];
         for r in 0..TILE_ROWS {
