@@ -48,10 +48,10 @@ pub(crate) enum Command {
 /// Where the model runs and within what limits.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct RuntimeArgs {
-    /// Longest conversation in tokens; 0 for the longest the model was made for
-    #[arg(long, short = 'c', value_name = "TOKENS", default_value_t = 4096)]
-    pub(crate) ctx: usize,
-    /// Threads; by default one for each physical core this process may use
+    /// Longest conversation in tokens, by default 4096; 0 for the longest the model was made for
+    #[arg(long, short = 'c', value_name = "TOKENS")]
+    pub(crate) ctx: Option<usize>,
+    /// Threads, at most one for each processor; by default one for each physical core this process may use
     #[arg(long, short = 't', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
     /// Most memory for weights and cache, such as 12GiB; by default what the machine has free

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use shoal_base::{Bytes, TokenId};
 use shoal_checkpoint::{Checkpoint, Metadata};
+use shoal_kernels::bandwidth::BUFFER_BYTES;
 use shoal_kernels::{Cpu, Isa, Pool, pool::physical_core_count};
 use shoal_model::{KvCache, Model, ModelConfig, OpenOptions};
 use shoal_text::{PromptStyle, Tokenizer, VocabSpec};
@@ -16,8 +17,12 @@ use crate::args::RuntimeArgs;
 use crate::machine::available_memory;
 use crate::terminal::one_line;
 
-/// Memory beside weights and KV cache: activations of a prompt's chunk, the program itself.
-pub(crate) const WORKING_MEMORY: u64 = 192 << 20;
+/// Memory beside weights and KV cache: what the bandwidth is measured with, or, at other times, the activations of a
+/// prompt's chunk; and the program itself.
+pub(crate) const WORKING_MEMORY: u64 = BUFFER_BYTES as u64 + (64 << 20);
+
+/// Context in tokens where none is asked for.
+const CONTEXT_LEN: usize = 4096;
 
 /// A model that is ready to run.
 pub(crate) struct Loaded {
@@ -35,7 +40,7 @@ pub(crate) struct Runtime {
     pub(crate) isa: Isa,
     pub(crate) threads: usize,
     memory: Option<Bytes>,
-    ctx: usize,
+    ctx: Option<usize>,
     prefill_chunk: usize,
 }
 
@@ -48,7 +53,9 @@ impl Runtime {
                 format!("--isa {name}: this machine has {}", has.join(", "))
             })?,
         };
-        let threads = args.threads.map_or_else(physical_core_count, usize::from);
+        // More threads than processors would wait for each other at every operation.
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = args.threads.map_or_else(physical_core_count, |threads| processors.min(threads.into()));
         let memory = args.memory.or_else(available_memory);
         Ok(Self { isa, threads, memory, ctx: args.ctx, prefill_chunk: args.prefill_chunk })
     }
@@ -65,7 +72,14 @@ pub(crate) fn load(checkpoint: Checkpoint, runtime: &Runtime) -> anyhow::Result<
     }
     let style = PromptStyle::detect(checkpoint.metadata().str("tokenizer.chat_template")?, &tokenizer)?;
     let longest = config.common().max_position_embeddings;
-    let context_len = if runtime.ctx == 0 { longest } else { runtime.ctx.min(longest) };
+    let context_len = match runtime.ctx {
+        None => CONTEXT_LEN.min(longest),
+        Some(0) => longest,
+        Some(ctx) => ctx.min(longest),
+    };
+    if runtime.ctx.is_some_and(|ctx| ctx > longest) {
+        eprintln!("the model was made for {longest} tokens; the context is that long");
+    }
     let budget = weight_budget(&config, context_len, runtime, &name)?;
     let bar = loading_bar(&name);
     let progress = |done, total| {

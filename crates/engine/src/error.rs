@@ -13,6 +13,14 @@ pub enum Error {
         /// Tokens in the context.
         limit: usize,
     },
+    /// Given tokens do not fit the context.
+    #[error("the sequence has {found} tokens, but the context holds {limit}; shorten it or raise --ctx")]
+    SequenceTooLong {
+        /// Tokens given.
+        found: usize,
+        /// Tokens in the context.
+        limit: usize,
+    },
     /// There is nothing to continue.
     #[error("the prompt has no tokens; expected at least one")]
     EmptyPrompt,

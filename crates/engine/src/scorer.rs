@@ -63,7 +63,7 @@ impl<'a> Scorer<'a> {
             return Err(Error::EmptyPrompt);
         }
         if self.len + tokens.len() > self.context_len {
-            return Err(Error::PromptTooLong { found: self.len + tokens.len(), limit: self.context_len });
+            return Err(Error::SequenceTooLong { found: self.len + tokens.len(), limit: self.context_len });
         }
         let vocab_size = self.model.config().common().vocab_size;
         if let Some(place) = tokens.iter().position(|token| token.idx() >= vocab_size) {

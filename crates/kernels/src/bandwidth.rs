@@ -5,8 +5,8 @@ use std::time::Instant;
 use crate::isa::{Isa, per_isa};
 use crate::pool::Pool;
 
-/// Bytes read in one pass: larger than the caches of ordinary machines.
-const BUFFER_BYTES: usize = 256 << 20;
+/// Bytes read in one pass: larger than the caches of ordinary machines, small enough for a tight budget.
+pub const BUFFER_BYTES: usize = 128 << 20;
 const PASSES: usize = 5;
 
 per_isa! {
@@ -20,7 +20,7 @@ fn sum_words_body<const FUSED: bool>(words: &[u64]) -> u64 {
 }
 
 /// Measures the read bandwidth of all threads of `pool` together, in bytes per second: the best of a few passes
-/// over memory that the caches do not hold. Takes about a tenth of a second and `BUFFER_BYTES` of memory.
+/// over memory that the caches do not hold. Takes about a tenth of a second and [`BUFFER_BYTES`] of memory.
 #[must_use]
 pub fn measure_read_bandwidth(isa: Isa, pool: &Pool) -> f64 {
     let words = vec![1u64; BUFFER_BYTES / 8];

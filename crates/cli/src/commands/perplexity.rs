@@ -25,7 +25,7 @@ pub(crate) fn run(args: &PerplexityArgs, environment: &Environment) -> anyhow::R
     let text = std::fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
     let text = String::from_utf8(text).with_context(|| format!("{} is not UTF-8", args.file.display()))?;
     let runtime = Runtime::new(&RuntimeArgs {
-        ctx: args.ctx,
+        ctx: Some(args.ctx),
         threads: args.threads,
         memory: args.memory,
         isa: args.isa.clone(),

@@ -31,7 +31,8 @@ fn tile_vnni<const T: usize, const SCALES: usize>(panel: &Panel, x: [QuantRow<'_
         w_codes[r] = &panel.codes[r * cols..][..cols].as_chunks().0[..steps];
         w_scales[r] = &panel.scales[r * scales_len..][..scales_len].as_chunks().0[..steps];
     }
-    let (mut x_codes, mut x_fine): ([&[[i8; 64]]; T], [&[[i8; 64]]; T]) = ([&[]; T], [&[]; T]);
+    let mut x_codes: [&[[i8; 64]]; T] = [&[]; T];
+    let mut x_fine: [&[[i8; 64]]; T] = [&[]; T];
     let mut x_scales: [&[[f32; 2]]; T] = [&[]; T];
     for t in 0..T {
         x_codes[t] = &x[t].codes.as_chunks().0[..steps];
