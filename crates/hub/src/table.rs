@@ -169,7 +169,7 @@ pub(crate) const MODELS: &[Model] = &[
     Model {
         name: "v4-flash",
         aliases: &["deepseek-v4-flash", "deepseek-v4-flash-0731"],
-        description: "DeepSeek V4-Flash of July, experts in IQ2_XXS and Q2_K, the rest in Q8_0",
+        description: "DeepSeek V4-Flash, experts in IQ2_XXS and Q2_K: can be fetched, does not run yet",
         architecture: "deepseek4",
         parameters: "284B, 13B active",
         licence: "MIT",
