@@ -77,9 +77,6 @@ pub(crate) fn load(checkpoint: Checkpoint, runtime: &Runtime) -> anyhow::Result<
         Some(0) => longest,
         Some(ctx) => ctx.min(longest),
     };
-    if runtime.ctx.is_some_and(|ctx| ctx > longest) {
-        eprintln!("the model was made for {longest} tokens; the context is that long");
-    }
     let budget = weight_budget(&config, context_len, runtime, &name)?;
     let bar = loading_bar(&name);
     let progress = |done, total| {

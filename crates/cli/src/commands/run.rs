@@ -43,6 +43,9 @@ pub(crate) fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<(
     let (model, prompt) = model_and_prompt(args)?;
     let runtime = Runtime::new(&args.runtime)?;
     let loaded = load(open_model(model, environment)?, &runtime)?;
+    if args.runtime.ctx.is_some_and(|ctx| ctx > loaded.context_len) {
+        eprintln!("the model was made for {} tokens; the context is that long", loaded.context_len);
+    }
     let mut session = Session::new(loaded, args)?;
     match prompt {
         Some(prompt) => one_answer(&mut session, &prompt, args, environment),
