@@ -86,6 +86,12 @@ impl Matrix {
         &self.bytes.as_slice()[row * self.row_bytes..][..self.row_bytes]
     }
 
+    /// Rows `[first, first + rows)` in the stored format, as many of them as there are.
+    pub(crate) fn bytes_of_rows(&self, first: usize, rows: usize) -> &[u8] {
+        let (first, end) = (first.min(self.rows), (first + rows).min(self.rows));
+        &self.bytes.as_slice()[first * self.row_bytes..end * self.row_bytes]
+    }
+
     /// Decodes one row.
     ///
     /// # Panics

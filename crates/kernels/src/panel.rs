@@ -12,7 +12,7 @@ use shoal_quant::Dtype;
 use crate::isa::{Isa, per_isa};
 use crate::matmul::Matrix;
 use crate::quantize::{padded_cols, padded_scales};
-use crate::unpack::unpack;
+use crate::unpack::{prefetch, unpack};
 
 /// Weight rows in a panel: enough to use an activation four times once it is in a register.
 pub(crate) const TILE_ROWS: usize = 4;
@@ -43,9 +43,11 @@ fn decode_body<const FUSED: bool>(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
 }
 
 impl Panel {
-    /// Unpacks the rows of `w` from `first_row`, as many as there are up to [`TILE_ROWS`].
+    /// Unpacks the rows of `w` from `first_row`, as many as there are up to [`TILE_ROWS`], and
+    /// asks for those that follow.
     pub(crate) fn fill(&mut self, isa: Isa, w: &Matrix, first_row: usize) {
         let row_count = TILE_ROWS.min(w.rows() - first_row);
+        prefetch(w.bytes_of_rows(first_row + row_count, TILE_ROWS));
         if w.dtype().is_quantized() {
             self.fill_codes(isa, w, first_row, row_count);
         } else {

@@ -82,12 +82,19 @@ impl Pool {
             panicked: AtomicBool::new(false),
             asleep: (0..worker_count).map(|_| AtomicBool::new(false)).collect(),
         });
+        let cores = topology::physical_cores();
         let workers: Vec<_> = (0..worker_count)
             .filter_map(|worker_idx| {
                 let shared = Arc::clone(&shared);
                 let builder = std::thread::Builder::new().name(format!("shoal-compute-{worker_idx}"));
+                // The first core is left to the caller. Woken workers would otherwise be put beside their waker.
+                let cpu = (worker_count < cores.len()).then(|| cores[worker_idx + 1]);
+                let work = move || {
+                    cpu.into_iter().for_each(topology::pin_to);
+                    worker_loop(&shared, worker_idx);
+                };
                 // Without the thread the rest still do all the work.
-                builder.spawn(move || worker_loop(&shared, worker_idx)).ok()
+                builder.spawn(work).ok()
             })
             .collect();
         let handles = workers.iter().map(|worker| worker.thread().clone()).collect();
