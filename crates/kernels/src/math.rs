@@ -64,7 +64,8 @@ pub(crate) fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
             lanes[i] = fma::<FUSED>(a[i], b[i], lanes[i]);
         }
     }
-    let mut sum = sum_lanes(lanes);
+    // Kept apart from the tree of sums below: together the compiler turns both into pairs of narrow vectors.
+    let mut sum = sum_lanes(std::hint::black_box(lanes));
     for (a, b) in a_tail.iter().zip(b_tail) {
         sum = fma::<FUSED>(*a, *b, sum);
     }

@@ -23,6 +23,8 @@ use crate::{dot_f32, dot_q8};
 
 /// Weight bytes an item reads at the least, so that handing items out costs little beside the work.
 const ITEM_BYTES: usize = 32 << 10;
+/// Activation bytes that are kept in a core's own cache.
+const ACTIVATION_BYTES: usize = 768 << 10;
 /// Items for each thread at the least (if there are rows enough), so that threads finish together.
 const ITEMS_PER_THREAD: usize = 4;
 
@@ -183,21 +185,31 @@ fn multiply_rows(
     }
     let item_rows = out.len() / token_count;
     let x_row = |i: usize| product.x_rows.map_or(i, |rows| rows[i] as usize);
+    let tokens_in_cache = tokens_in_cache(w.cols());
     with_panel(|panel| {
-        for tile in (0..item_rows).step_by(TILE_ROWS) {
-            panel.fill(isa, w, first_row + tile);
-            let kept = TILE_ROWS.min(item_rows - tile);
-            let emit = |i: usize, values: [f32; TILE_ROWS]| {
-                out[i * item_rows + tile..][..kept].copy_from_slice(&values[..kept]);
-            };
-            match quant {
-                Some(quant) if w.dtype().is_quantized() => {
-                    dot_q8::dot_tile(isa, panel, (0..token_count).map(|i| quant.row(x_row(i))), emit);
+        for first in (0..token_count).step_by(tokens_in_cache) {
+            let tokens = first..token_count.min(first + tokens_in_cache);
+            for tile in (0..item_rows).step_by(TILE_ROWS) {
+                panel.fill(isa, w, first_row + tile);
+                let kept = TILE_ROWS.min(item_rows - tile);
+                let emit = |i: usize, values: [f32; TILE_ROWS]| {
+                    out[(first + i) * item_rows + tile..][..kept].copy_from_slice(&values[..kept]);
+                };
+                match quant {
+                    Some(quant) if w.dtype().is_quantized() => {
+                        dot_q8::dot_tile(isa, panel, tokens.clone().map(|i| quant.row(x_row(i))), emit);
+                    }
+                    _ => dot_f32::dot_tile(isa, &panel.floats, tokens.clone().map(|i| x.row(x_row(i))), emit),
                 }
-                _ => dot_f32::dot_tile(isa, &panel.floats, (0..token_count).map(|i| x.row(x_row(i))), emit),
             }
         }
     });
+}
+
+/// Tokens whose activations stay in a core's own cache while the rows of an item go by: unpacking the rows again for
+/// each such run costs less than fetching the activations again for each row.
+fn tokens_in_cache(cols: usize) -> usize {
+    (ACTIVATION_BYTES / (cols * 5 / 2)).max(16).next_multiple_of(4)
 }
 
 /// From the order of items (`[item][token][row of the item]`) to `[token][row]`. Nothing to do for one token.
