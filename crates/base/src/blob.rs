@@ -68,6 +68,7 @@ impl Blob {
 
     /// The bytes.
     #[must_use]
+    #[inline]
     pub fn as_slice(&self) -> &[u8] {
         match &*self.storage {
             Storage::Owned(bytes) => &bytes[self.range.clone()],

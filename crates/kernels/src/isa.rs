@@ -4,7 +4,7 @@
 //! takes an [`Avx512`], which exists only where detection saw those features, so calling it is sound by
 //! construction. `--isa scalar` forces the reference and replays any report.
 //!
-//! Two kinds of variants share this: kernels written with intrinsics (`dot_q8`, `dot_f32`), and plain loops
+//! Two kinds of variants share this: kernels written over the operations of `lanes` (`quant_dot`), and plain loops
 //! compiled once per instruction set by [`per_isa!`], which the compiler vectorises for each.
 #![allow(unsafe_code)]
 
@@ -13,6 +13,10 @@ use std::fmt;
 /// Proof that AVX2, FMA and F16C are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2(());
+
+/// Proof that AVX-VNNI is there (and AVX2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AvxVnni(());
 
 /// Proof that AVX-512 F, BW, DQ, VL and VNNI are there (and AVX2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub enum Isa {
     Scalar,
     /// AVX2 with FMA.
     Avx2(Avx2),
+    /// AVX2 with the byte products of VNNI.
+    AvxVnni(AvxVnni),
     /// AVX-512 with VNNI.
     Avx512(Avx512),
 }
@@ -36,6 +42,16 @@ impl Avx2 {
             && is_x86_feature_detected!("fma")
             && is_x86_feature_detected!("f16c")
         {
+            return Some(Self(()));
+        }
+        None
+    }
+}
+
+impl AvxVnni {
+    fn detect() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if Avx2::detect().is_some() && is_x86_feature_detected!("avxvnni") {
             return Some(Self(()));
         }
         None
@@ -64,6 +80,7 @@ impl Isa {
     pub fn available() -> Vec<Self> {
         let mut all = vec![Self::Scalar];
         all.extend(Avx2::detect().map(Self::Avx2));
+        all.extend(AvxVnni::detect().map(Self::AvxVnni));
         all.extend(Avx512::detect().map(Self::Avx512));
         all
     }
@@ -74,20 +91,10 @@ impl Isa {
         Self::available().pop().unwrap_or(Self::Scalar)
     }
 
-    /// The variant called `name` (`scalar`, `avx2`, `avx512`), if this machine has it.
+    /// The variant called `name` (`scalar`, `avx2`, `avxvnni`, `avx512`), if this machine has it.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         Self::available().into_iter().find(|isa| isa.name() == name)
-    }
-
-    /// Proof of AVX2, which AVX-512 machines have as well.
-    #[cfg(target_arch = "x86_64")]
-    pub(crate) const fn avx2(self) -> Option<Avx2> {
-        match self {
-            Self::Scalar => None,
-            Self::Avx2(proof) => Some(proof),
-            Self::Avx512(_) => Some(Avx2(())), // `Avx512::detect` asks `Avx2::detect` first
-        }
     }
 
     /// The name that [`Isa::by_name`] takes.
@@ -96,6 +103,7 @@ impl Isa {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2(_) => "avx2",
+            Self::AvxVnni(_) => "avxvnni",
             Self::Avx512(_) => "avx512",
         }
     }
@@ -132,8 +140,8 @@ macro_rules! per_isa {
                     $body::<true>($($arg),*)
                 }
                 match isa {
-                    // SAFETY: an `Avx2` exists only where `Avx2::detect` saw avx2, fma and f16c.
-                    $crate::isa::Isa::Avx2(_) => return unsafe { avx2($($arg),*) },
+                    // SAFETY: either exists only where `Avx2::detect` saw avx2, fma and f16c.
+                    $crate::isa::Isa::Avx2(_) | $crate::isa::Isa::AvxVnni(_) => return unsafe { avx2($($arg),*) },
                     // SAFETY: an `Avx512` exists only where `Avx512::detect` saw every feature named here.
                     $crate::isa::Isa::Avx512(_) => return unsafe { avx512($($arg),*) },
                     $crate::isa::Isa::Scalar => {}

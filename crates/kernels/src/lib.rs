@@ -7,25 +7,25 @@
 //! is a function of its own row and token alone: sums run in one order, whatever the thread count, the tile or the
 //! other tokens of the step (contract 2 in DESIGN terms: one answer).
 //!
-//! Reading order: [`isa`], [`pool`], [`act`], `matmul` (with `quantize`, `panel`, `unpack`, `dot_q8`, `dot_f32`), `attention`,
+//! Reading order: [`isa`], [`pool`], [`act`], `matmul` with `quantize`, then `quant_dot` (with `lanes`, `stored`) and `dot_f32`, `attention`,
 //! then [`ops`].
 
 pub mod act;
 pub mod attention;
 pub mod bandwidth;
 mod dot_f32;
-mod dot_q8;
 mod elementwise;
 pub mod isa;
+mod lanes;
 mod math;
 pub mod matmul;
 pub mod ops;
-mod panel;
 pub mod pool;
+mod quant_dot;
 mod quantize;
 pub mod rope;
 pub mod route;
-mod unpack;
+mod stored;
 
 pub use act::Act;
 pub use isa::Isa;

@@ -1,13 +1,13 @@
 //! Matrix products `y = x W^T` with weights in any stored format: every projection of the model.
 //!
-//! A product is a list of work items, each a run of weight rows. An item unpacks four rows at a time
-//! ([`Panel`]) and multiplies them with every token that needs them, so a weight byte is read from memory once
-//! for each step, whether one token or five hundred share it. Several products over the same activations go
-//! as one list ([`Product`]): the activations are quantised once and the threads meet at one barrier.
+//! A product is a list of work items, each a run of weight rows with all tokens that need them: a stripe of columns of
+//! the result. Several products over the same activations go as one list ([`Product`]): the activations are quantised
+//! once and the threads meet at one barrier. What an item does with its rows is `quant_dot`'s matter, or `dot_f32`'s for
+//! float formats.
 //!
 //! Shapes    W [rows, cols] row-major in blocks along cols · x [T, cols] f32 · y [T, rows] f32
-//! Numerics  quantised formats: activations in 15 bits per 32 (see `quantize`), exact integer products, f32 sums
-//!           (see `dot_q8`); float formats: f32 throughout. `y[t, r]` depends on `x[t]` and `W[r]` alone.
+//! Numerics  quantised formats: activations in 8 bits, or 15 beside outliers (see `quantize`), exact integer products, f32
+//!           sums (see `quant_dot`); float formats: f32 throughout. `y[t, r]` depends on `x[t]` and `W[r]` alone.
 
 use std::cell::OnceCell;
 
@@ -16,15 +16,13 @@ use shoal_quant::Dtype;
 
 use crate::act::Act;
 use crate::isa::Isa;
-use crate::panel::{TILE_ROWS, with_panel};
-use crate::pool::{Chunked, Pool};
-use crate::quantize::QuantAct;
-use crate::{dot_f32, dot_q8};
+use crate::pool::{Pool, Striped};
+use crate::quant_dot::ITEM_ROWS;
+use crate::quantize::{QuantAct, QuantRow};
+use crate::{dot_f32, quant_dot};
 
 /// Weight bytes an item reads at the least, so that handing items out costs little beside the work.
-const ITEM_BYTES: usize = 32 << 10;
-/// Activation bytes that are kept in a core's own cache.
-const ACTIVATION_BYTES: usize = 768 << 10;
+const ITEM_BYTES: usize = 64 << 10;
 /// Items for each thread at the least (if there are rows enough), so that threads finish together.
 const ITEMS_PER_THREAD: usize = 4;
 
@@ -84,6 +82,7 @@ impl Matrix {
 
     /// One row in the stored format.
     #[must_use]
+    #[inline]
     pub fn row_bytes(&self, row: usize) -> &[u8] {
         &self.bytes.as_slice()[row * self.row_bytes..][..self.row_bytes]
     }
@@ -126,6 +125,16 @@ impl Product<'_> {
     fn token_count(&self, x: &Act) -> usize {
         self.x_rows.map_or(x.rows(), <[u32]>::len)
     }
+
+    fn tokens<'x>(&self, x: &'x Act, quant: Option<&'x QuantAct>) -> Tokens<'x> {
+        let rows = (0..self.token_count(x)).map(|i| self.x_rows.map_or(i, |rows| rows[i] as usize));
+        match quant {
+            Some(quant) if self.w.dtype().is_quantized() => {
+                Tokens::Quant(rows.map(|i| quant.row(i)).collect())
+            }
+            _ => Tokens::Floats(rows.map(|i| x.row(i)).collect()),
+        }
+    }
 }
 
 /// Runs all products as one list of work; each yields an `Act` of `[its tokens, w.rows()]`.
@@ -139,95 +148,39 @@ pub(crate) fn run(isa: Isa, pool: &Pool, input: &Input<'_>, products: &[Product<
         .any(|product| product.w.dtype().is_quantized())
         .then(|| input.quant.get_or_init(|| QuantAct::new(isa, pool, x)));
     let row_total: usize = products.iter().map(|product| product.w.rows()).sum();
-    let rows_per_item: Vec<usize> =
-        products.iter().map(|product| item_rows(product.w, row_total, pool.thread_count())).collect();
-    let mut staged: Vec<Vec<f32>> =
-        products.iter().map(|product| vec![0.0; product.token_count(x) * product.w.rows()]).collect();
-    let mut buffers: Vec<_> = staged
+    let mut results: Vec<Act> =
+        products.iter().map(|product| Act::zeros(product.token_count(x), product.w.rows())).collect();
+    let mut stripes: Vec<_> = results
         .iter_mut()
         .zip(products)
-        .zip(&rows_per_item)
-        .map(|((out, product), rows)| Chunked::new(out, (product.token_count(x) * rows).max(1)))
-        .collect();
-    pool.for_each_chunk_of(&mut buffers, |product_idx, item, out| {
-        multiply_rows(isa, &products[product_idx], item * rows_per_item[product_idx], x, quant, out);
-    });
-    staged
-        .into_iter()
-        .zip(products)
-        .zip(&rows_per_item)
-        .map(|((staged, product), rows)| {
-            unstage(pool, staged, product.token_count(x), product.w.rows(), *rows)
+        .map(|(y, product)| {
+            let w = product.w;
+            Striped::new(y.as_mut_slice(), w.rows(), item_rows(w, row_total, pool.thread_count()))
         })
-        .collect()
+        .collect();
+    let tokens: Vec<Tokens<'_>> = products.iter().map(|product| product.tokens(x, quant)).collect();
+    pool.for_each_stripe_of(&mut stripes, |product_idx, first_row, out| {
+        let w = products[product_idx].w;
+        let rows = first_row..first_row + out.width();
+        match &tokens[product_idx] {
+            Tokens::Quant(x) => quant_dot::multiply(isa, w, rows, x, out),
+            Tokens::Floats(x) => dot_f32::multiply(isa, w, rows, x, out),
+        }
+    });
+    results
 }
 
-/// Rows of `w` in one item: a whole number of tiles.
+/// The activations of one product, in the form that its weights meet.
+enum Tokens<'a> {
+    Quant(Vec<QuantRow<'a>>),
+    Floats(Vec<&'a [f32]>),
+}
+
+/// Rows of `w` in one item.
 fn item_rows(w: &Matrix, row_total: usize, thread_count: usize) -> usize {
     let by_bytes = ITEM_BYTES.div_ceil(w.row_bytes.max(1));
     let by_threads = row_total / (thread_count * ITEMS_PER_THREAD);
-    by_bytes.min(by_threads).max(1).next_multiple_of(TILE_ROWS)
-}
-
-/// One item: rows from `first_row` with all tokens of the product, into `out` `[tokens, rows of the item]`.
-fn multiply_rows(
-    isa: Isa,
-    product: &Product<'_>,
-    first_row: usize,
-    x: &Act,
-    quant: Option<&QuantAct>,
-    out: &mut [f32],
-) {
-    let w = product.w;
-    let token_count = product.token_count(x);
-    if token_count == 0 {
-        return;
-    }
-    let item_rows = out.len() / token_count;
-    let x_row = |i: usize| product.x_rows.map_or(i, |rows| rows[i] as usize);
-    let tokens_in_cache = tokens_in_cache(w.cols());
-    with_panel(|panel| {
-        for first in (0..token_count).step_by(tokens_in_cache) {
-            let tokens = first..token_count.min(first + tokens_in_cache);
-            for tile in (0..item_rows).step_by(TILE_ROWS) {
-                panel.fill(isa, w, first_row + tile);
-                let kept = TILE_ROWS.min(item_rows - tile);
-                let emit = |i: usize, values: [f32; TILE_ROWS]| {
-                    out[(first + i) * item_rows + tile..][..kept].copy_from_slice(&values[..kept]);
-                };
-                match quant {
-                    Some(quant) if w.dtype().is_quantized() => {
-                        dot_q8::dot_tile(isa, panel, tokens.clone().map(|i| quant.row(x_row(i))), emit);
-                    }
-                    _ => dot_f32::dot_tile(isa, &panel.floats, tokens.clone().map(|i| x.row(x_row(i))), emit),
-                }
-            }
-        }
-    });
-}
-
-/// Tokens whose activations stay in a core's own cache while the rows of an item go by: unpacking the rows again for
-/// each such run costs less than fetching the activations again for each row.
-fn tokens_in_cache(cols: usize) -> usize {
-    (ACTIVATION_BYTES / (cols * 5 / 2)).max(16).next_multiple_of(4)
-}
-
-/// From the order of items (`[item][token][row of the item]`) to `[token][row]`. Nothing to do for one token.
-fn unstage(pool: &Pool, staged: Vec<f32>, tokens: usize, rows: usize, item_rows: usize) -> Act {
-    if tokens <= 1 || rows <= item_rows {
-        return Act::from_vec(tokens, rows, staged);
-    }
-    let mut out = Act::zeros(tokens, rows);
-    pool.for_each_chunk(out.as_mut_slice(), rows * 16, |chunk, out| {
-        for (i, out) in out.chunks_mut(rows).enumerate() {
-            let token = chunk * 16 + i;
-            for (item, out) in out.chunks_mut(item_rows).enumerate() {
-                let start = item * item_rows * tokens + token * out.len();
-                out.copy_from_slice(&staged[start..][..out.len()]);
-            }
-        }
-    });
-    out
+    by_bytes.min(by_threads).max(1).next_multiple_of(ITEM_ROWS)
 }
 
 #[cfg(test)]
@@ -300,7 +253,7 @@ mod tests {
         }
     }
 
-    /// Quantising activations costs at most half a step of 1/(127 * 128) of the block's largest value for each term.
+    /// Quantising activations costs at most half a step of 1/127 of the block's largest value for each term.
     fn compare_with_f64(isa: Isa, w: &Matrix, x: &Act, y: &Act) {
         let mut row = vec![0.0; w.cols()];
         for r in 0..w.rows() {
@@ -308,9 +261,13 @@ mod tests {
             for t in 0..x.rows() {
                 let want: f64 = row.iter().zip(x.row(t)).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
                 let magnitude: f64 = row.iter().zip(x.row(t)).map(|(w, x)| f64::from((w * x).abs())).sum();
-                let step = x.row(t).iter().fold(0f32, |a, b| a.max(b.abs())) / (254.0 * 128.0);
                 let rounding: f64 = if w.dtype().is_quantized() {
-                    row.iter().map(|w| f64::from(w.abs() * step)).sum()
+                    let blocks = row.chunks(32).zip(x.row(t).chunks(32));
+                    let cost = |(w, x): (&[f32], &[f32])| {
+                        let step = x.iter().fold(0f32, |a, b| a.max(b.abs())) / 254.0;
+                        w.iter().map(|w| f64::from(w.abs() * step)).sum::<f64>()
+                    };
+                    blocks.map(cost).sum()
                 } else {
                     0.0
                 };

@@ -1,14 +1,14 @@
-//! Activations in 15 bits, two bytes each, made once for all matrices that read them.
+//! Activations in 8 bits, and in 15 where 8 are too few; made once for all matrices that read them.
 //!
-//! A row is cut into blocks of 32. Each block stores `code = round(x / scale)` with `scale = max|x| / 127`, and what
-//! is left as `fine = round(128 * (x / scale - code))`, so |x - scale * (code + fine / 128)| <= scale / 256. One
-//! large element in a block would otherwise leave its 31 neighbours with few bits, and trained models have such
-//! elements: with codes alone, SmolLM2-135M disagrees with its f32 self about 5 of 100 next tokens.
+//! A row is cut into blocks of 32. Each block stores `code = round(x / scale)` with `scale = max|x| / 127`. One element
+//! much larger than its 31 neighbours leaves them with few bits, and trained models have such elements: with 8 bits
+//! throughout, SmolLM2-135M disagrees with its f32 self about 3 to 7 of 100 next tokens. So a block whose largest element
+//! is more than [`OUTLIER_RATIO`] times its root mean square stores what is left as well, `fine = round(128 * (x / scale -
+//! code))`, and products take a second pass over these blocks alone. Whether a block is fine depends on its own 32
+//! numbers, so a token's answer does not depend on its company. See docs/decisions/0005.
 //!
-//! Weights whose format has a minimum need the sum of the activations of each sub-block as well: those sums are
-//! taken over the codes, exactly, and stored times the scale.
-//!
-//! Rows are padded with zero codes and scales to whole steps of the widest kernel, which therefore has no tail.
+//! Weights whose codes are offset need the sum of the codes of each sub-block, and weights with minima the sum of the
+//! elements; both are stored, the first exactly.
 
 use crate::Act;
 use crate::isa::{Isa, per_isa};
@@ -16,148 +16,199 @@ use crate::pool::Pool;
 
 /// Elements that share one activation scale.
 pub(crate) const BLOCK: usize = 32;
-/// Elements a kernel takes in one step: one AVX-512 register of codes.
-pub(crate) const STEP: usize = 64;
-/// Scales are padded to this many, so that they can be read a register at a time.
-const SCALE_PAD: usize = 16;
 
-/// Number of codes stored for a row of `cols`.
-pub(crate) const fn padded_cols(cols: usize) -> usize {
-    cols.next_multiple_of(STEP)
+/// How far the largest element of a block may stand above the root mean square before the block is stored fine.
+const OUTLIER_RATIO: f32 = 4.0;
+
+/// The second byte of a block: `x[i] += scale * codes[i]`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fine {
+    /// Which block of the row.
+    pub(crate) block: usize,
+    /// 1/128 of the block's scale.
+    pub(crate) scale: f32,
+    /// Sums of the codes of each half.
+    pub(crate) sums: [i32; 2],
+    /// Each in -64..=64.
+    pub(crate) codes: [i8; BLOCK],
 }
 
-/// Number of scales stored for a row of `cols` with one scale for each `sub` elements.
-pub(crate) const fn padded_scales(cols: usize, sub: usize) -> usize {
-    (padded_cols(cols) / sub).next_multiple_of(SCALE_PAD)
-}
-
-/// One row: `x[i] = scales[i / 32] * (128 * codes[i] + fine[i])`.
+/// One row: `x[i] = scales[i / 32] * codes[i]`, and what `fine` adds.
 #[derive(Clone, Copy)]
 pub(crate) struct QuantRow<'a> {
-    /// `[padded_cols]`, each in -127..=127.
-    pub(crate) codes: &'a [i8],
-    /// `[padded_cols]`, each in -64..=64.
-    pub(crate) fine: &'a [i8],
-    /// One for each 32 elements, already divided by 128.
+    /// Each in -127..=127; the last block is filled up with zeros.
+    pub(crate) codes: &'a [[i8; BLOCK]],
+    /// One for each block.
     pub(crate) scales: &'a [f32],
-    /// The sum of the elements as coded, over each 16.
-    pub(crate) sums_16: &'a [f32],
-    /// The same over each 32.
+    /// Sums of the codes of each half of each block.
+    pub(crate) code_sums: &'a [[i32; 2]],
+    /// Sums of the elements as coded, fine codes included, of each half of each block.
+    pub(crate) sums_16: &'a [[f32; 2]],
+    /// The same for whole blocks.
     pub(crate) sums_32: &'a [f32],
+    /// Blocks with a second byte, in order.
+    pub(crate) fine: &'a [Fine],
 }
 
-/// Activations in 15 bits, `[rows, cols]`.
+/// Quantised activations, `[rows, cols]`.
 pub(crate) struct QuantAct {
-    cols: usize,
-    /// For each row: codes, then what is left of them.
-    codes: Vec<i8>,
-    /// For each row: scales, then sums over 16, then sums over 32.
-    floats: Vec<f32>,
+    blocks: usize,
+    codes: Vec<[i8; BLOCK]>,
+    scales: Vec<f32>,
+    code_sums: Vec<[i32; 2]>,
+    sums_16: Vec<[f32; 2]>,
+    sums_32: Vec<f32>,
+    fine: Vec<Vec<Fine>>,
 }
 
-struct FloatLayout {
-    scales: usize,
-    sums_16: usize,
-}
-
-impl FloatLayout {
-    const fn of(cols: usize) -> Self {
-        Self { scales: padded_scales(cols, BLOCK), sums_16: padded_scales(cols, 16) }
-    }
-    const fn stride(&self) -> usize {
-        2 * self.scales + self.sums_16
-    }
+/// One row of a [`QuantAct`] being made.
+pub(crate) struct RowMut<'a> {
+    codes: &'a mut [[i8; BLOCK]],
+    scales: &'a mut [f32],
+    code_sums: &'a mut [[i32; 2]],
+    sums_16: &'a mut [[f32; 2]],
+    sums_32: &'a mut [f32],
+    fine: &'a mut Vec<Fine>,
 }
 
 impl QuantAct {
     /// Quantises every row of `x`.
     pub(crate) fn new(isa: Isa, pool: &Pool, x: &Act) -> Self {
-        let cols = x.cols();
-        let layout = FloatLayout::of(cols);
-        let mut codes = vec![0i8; x.rows() * 2 * padded_cols(cols)];
-        let mut floats = vec![0f32; x.rows() * layout.stride()];
-        if x.rows() == 1 {
-            quantize_row(isa, x.row(0), &mut codes, &mut floats);
-        } else if x.rows() > 1 {
-            // Two buffers, one item: pair the chunks up front so that an item owns both.
-            let mut rows: Vec<_> = codes
-                .chunks_mut(2 * padded_cols(cols))
-                .zip(floats.chunks_mut(layout.stride()))
-                .enumerate()
-                .collect();
-            pool.for_each_chunk(&mut rows, 8, |_, rows| {
-                for (row, (codes, floats)) in rows {
-                    quantize_row(isa, x.row(*row), codes, floats);
-                }
-            });
-        }
-        Self { cols, codes, floats }
+        let blocks = x.cols().div_ceil(BLOCK).max(1);
+        let count = x.rows() * blocks;
+        let mut quant = Self {
+            blocks,
+            codes: vec![[0; BLOCK]; count],
+            scales: vec![0.0; count],
+            code_sums: vec![[0; 2]; count],
+            sums_16: vec![[0.0; 2]; count],
+            sums_32: vec![0.0; count],
+            fine: vec![Vec::new(); x.rows()],
+        };
+        let mut rows: Vec<_> = quant.rows_mut().collect();
+        pool.for_each_chunk(&mut rows, 4, |chunk, rows| {
+            for (i, row) in rows.iter_mut().enumerate() {
+                quantize_row(isa, x.row(4 * chunk + i), row);
+            }
+        });
+        quant
+    }
+
+    fn rows_mut(&mut self) -> impl Iterator<Item = RowMut<'_>> {
+        let blocks = self.blocks;
+        let ints = self.codes.chunks_mut(blocks).zip(self.code_sums.chunks_mut(blocks));
+        let sums = self.sums_16.chunks_mut(blocks).zip(self.sums_32.chunks_mut(blocks));
+        let floats = self.scales.chunks_mut(blocks).zip(sums);
+        ints.zip(floats).zip(&mut self.fine).map(
+            |(((codes, code_sums), (scales, (sums_16, sums_32))), fine)| RowMut {
+                codes,
+                scales,
+                code_sums,
+                sums_16,
+                sums_32,
+                fine,
+            },
+        )
     }
 
     /// Row `row`.
     pub(crate) fn row(&self, row: usize) -> QuantRow<'_> {
-        let layout = FloatLayout::of(self.cols);
-        let codes_len = padded_cols(self.cols);
-        let (codes, fine) = self.codes[row * 2 * codes_len..][..2 * codes_len].split_at(codes_len);
-        let floats = &self.floats[row * layout.stride()..][..layout.stride()];
-        let (scales, sums) = floats.split_at(layout.scales);
-        let (sums_16, sums_32) = sums.split_at(layout.sums_16);
-        QuantRow { codes, fine, scales, sums_16, sums_32 }
+        let at = row * self.blocks..(row + 1) * self.blocks;
+        QuantRow {
+            codes: &self.codes[at.clone()],
+            scales: &self.scales[at.clone()],
+            code_sums: &self.code_sums[at.clone()],
+            sums_16: &self.sums_16[at.clone()],
+            sums_32: &self.sums_32[at],
+            fine: &self.fine[row],
+        }
     }
 }
 
 per_isa! {
-    /// Quantises one row; `floats` is laid out as in [`QuantAct`].
-    fn quantize_row(x: &[f32], codes: &mut [i8], floats: &mut [f32]) = quantize_row_body
+    /// Quantises one row.
+    fn quantize_row(x: &[f32], row: &mut RowMut<'_>) = quantize_row_body
 }
 
 #[inline(always)]
-fn quantize_row_body<const FUSED: bool>(x: &[f32], codes: &mut [i8], floats: &mut [f32]) {
-    let layout = FloatLayout::of(x.len());
-    let (scales, sums) = floats.split_at_mut(layout.scales);
-    let (sums_16, sums_32) = sums.split_at_mut(layout.sums_16);
-    let (codes, fine) = codes.split_at_mut(padded_cols(x.len()));
-    let (codes, fine) = (codes.as_chunks_mut::<BLOCK>().0, fine.as_chunks_mut::<BLOCK>().0);
-    for (block, x) in x.chunks(BLOCK).enumerate() {
+fn quantize_row_body<const FUSED: bool>(x: &[f32], row: &mut RowMut<'_>) {
+    for (b, x) in x.chunks(BLOCK).enumerate() {
         let mut padded = [0f32; BLOCK];
         padded[..x.len()].copy_from_slice(x);
-        let (scale, halves) = quantize_block(&padded, &mut codes[block], &mut fine[block]);
-        scales[block] = scale;
-        sums_16[2 * block] = scale * halves[0] as f32;
-        sums_16[2 * block + 1] = scale * halves[1] as f32;
-        sums_32[block] = scale * (halves[0] + halves[1]) as f32;
+        quantize_block(&padded, b, row);
     }
 }
 
-/// Codes of one block; returns the scale of its finest step and the sums of the coded elements of each half.
+/// Codes and sums of one block.
 #[inline(always)]
-fn quantize_block(x: &[f32; BLOCK], codes: &mut [i8; BLOCK], fine: &mut [i8; BLOCK]) -> (f32, [i32; 2]) {
-    // Adding and removing 1.5 * 2^23 rounds to nearest, ties to even, in one vector instruction each.
-    const ROUND: f32 = 12_582_912.0;
-    let mut lanes = [0f32; 16];
-    for i in 0..16 {
-        lanes[i] = x[i].abs().max(x[i + 16].abs());
-    }
-    let largest = lanes.iter().fold(0f32, |a, b| a.max(*b));
+fn quantize_block(x: &[f32; BLOCK], b: usize, row: &mut RowMut<'_>) {
+    let (largest, mean_square) = magnitudes(x);
     let scale = largest / 127.0;
     // A block of zeros, or of numbers too small to divide by, has codes of zero.
     let inverse = if scale > 0.0 && (1.0 / scale).is_finite() { 1.0 / scale } else { 0.0 };
-    let mut coarse_ints = [0i32; BLOCK];
-    let mut fine_ints = [0i32; BLOCK];
+    let scale = if inverse > 0.0 { scale } else { 0.0 };
+    let mut exact = [0f32; BLOCK];
+    let mut rounded = [0f32; BLOCK];
     for i in 0..BLOCK {
-        let exact = (x[i] * inverse).clamp(-127.0, 127.0);
-        let rounded = (exact + ROUND) - ROUND;
-        coarse_ints[i] = rounded as i32;
-        fine_ints[i] = (((exact - rounded) * 128.0 + ROUND) - ROUND) as i32;
+        exact[i] = (x[i] * inverse).clamp(-127.0, 127.0);
+        rounded[i] = round(exact[i]);
     }
+    let (codes, sums) = to_codes(&rounded);
+    row.codes[b] = codes;
+    row.scales[b] = scale;
+    row.code_sums[b] = sums;
+    let mut elements = sums.map(|sum| 128 * sum);
+    if largest * largest > OUTLIER_RATIO * OUTLIER_RATIO * mean_square {
+        let mut rest = [0f32; BLOCK];
+        for i in 0..BLOCK {
+            rest[i] = round((exact[i] - rounded[i]) * 128.0);
+        }
+        let (codes, sums) = to_codes(&rest);
+        row.fine.push(Fine { block: b, scale: scale / 128.0, sums, codes });
+        elements = [elements[0] + sums[0], elements[1] + sums[1]];
+    }
+    row.sums_16[b] = elements.map(|sum| scale / 128.0 * sum as f32);
+    row.sums_32[b] = scale / 128.0 * (elements[0] + elements[1]) as f32;
+}
+
+/// To nearest, ties to even, for numbers below 2^22: adding and removing 1.5 * 2^23 is one vector instruction each.
+#[inline(always)]
+fn round(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0;
+    (x + ROUND) - ROUND
+}
+
+/// The largest magnitude and the mean of the squares.
+#[inline(always)]
+fn magnitudes(x: &[f32; BLOCK]) -> (f32, f32) {
+    let (mut largest, mut squares) = ([0f32; 16], [0f32; 16]);
+    for i in 0..16 {
+        largest[i] = x[i].abs().max(x[i + 16].abs());
+        squares[i] = x[i] * x[i] + x[i + 16] * x[i + 16];
+    }
+    let mut width = 8;
+    while width > 0 {
+        for i in 0..width {
+            largest[i] = largest[i].max(largest[i + width]);
+            squares[i] += squares[i + width];
+        }
+        width /= 2;
+    }
+    (largest[0], squares[0] / BLOCK as f32)
+}
+
+/// Whole numbers as bytes, and the sums of each half.
+#[inline(always)]
+fn to_codes(rounded: &[f32; BLOCK]) -> ([i8; BLOCK], [i32; 2]) {
+    let mut ints = [0i32; BLOCK];
     for i in 0..BLOCK {
-        codes[i] = coarse_ints[i] as i8;
-        fine[i] = fine_ints[i] as i8;
+        ints[i] = rounded[i] as i32;
     }
-    let sum = |range: std::ops::Range<usize>| {
-        128 * coarse_ints[range.clone()].iter().sum::<i32>() + fine_ints[range].iter().sum::<i32>()
-    };
-    (if inverse > 0.0 { scale / 128.0 } else { 0.0 }, [sum(0..16), sum(16..32)])
+    let mut codes = [0i8; BLOCK];
+    for i in 0..BLOCK {
+        codes[i] = ints[i] as i8;
+    }
+    (codes, [ints[..16].iter().sum(), ints[16..].iter().sum()])
 }
 
 #[cfg(test)]
@@ -166,35 +217,63 @@ mod tests {
     use proptest::prelude::*;
     use shoal_testkit::seeded;
 
+    /// Row `r` of `quant` as numbers.
+    fn decoded(quant: &QuantAct, r: usize) -> Vec<f64> {
+        let row = quant.row(r);
+        let mut out = Vec::new();
+        for (b, codes) in row.codes.iter().enumerate() {
+            let fine = row.fine.iter().find(|fine| fine.block == b);
+            for i in 0..BLOCK {
+                let coarse = f64::from(row.scales[b]) * f64::from(codes[i]);
+                out.push(coarse + fine.map_or(0.0, |f| f64::from(f.scale) * f64::from(f.codes[i])));
+            }
+        }
+        out
+    }
+
     proptest! {
         #[test]
         fn every_variant_is_within_half_a_step(cols in 1..300usize, seed in any::<u64>(), exponent in -30..30i32) {
             let factor = 2f32.powi(exponent);
-            let values: Vec<f32> = seeded::normal_f32(seed, 3 * cols).iter().map(|x| x * factor).collect();
+            let mut values: Vec<f32> = seeded::normal_f32(seed, 3 * cols).iter().map(|x| x * factor).collect();
+            values[cols / 2] *= 100.0; // an outlier in the first row
             let x = Act::from_vec(3, cols, values);
             let pool = Pool::new(2);
             for isa in Isa::available() {
                 let quant = QuantAct::new(isa, &pool, &x);
                 for r in 0..3 {
                     let row = quant.row(r);
+                    let got = decoded(&quant, r);
+                    prop_assert!(got[cols..].iter().all(|x| *x == 0.0), "padding");
                     for (i, &want) in x.row(r).iter().enumerate() {
-                        let scale = row.scales[i / BLOCK];
-                        let got = scale * (128.0 * f32::from(row.codes[i]) + f32::from(row.fine[i]));
-                        prop_assert!((got - want).abs() <= scale * 0.51, "{isa} {got} {want}");
+                        let is_fine = row.fine.iter().any(|fine| fine.block == i / BLOCK);
+                        let step = f64::from(row.scales[i / BLOCK]) / if is_fine { 128.0 } else { 1.0 };
+                        prop_assert!((got[i] - f64::from(want)).abs() <= step * 0.51, "{isa} {} {want}", got[i]);
                     }
-                    for block in 0..cols.div_ceil(BLOCK) {
-                        let at = block * BLOCK..(block + 1) * BLOCK;
-                        let elements = row.codes[at.clone()].iter().zip(&row.fine[at]);
-                        let ints: Vec<i32> = elements.map(|(&c, &f)| 128 * i32::from(c) + i32::from(f)).collect();
-                        let sum: i32 = ints.iter().sum();
-                        prop_assert_eq!(row.sums_32[block], row.scales[block] * sum as f32);
-                        let sum: i32 = ints[..16].iter().sum();
-                        prop_assert_eq!(row.sums_16[2 * block], row.scales[block] * sum as f32);
+                    for (b, got) in got.chunks(BLOCK).enumerate() {
+                        let half = |h: usize| got[16 * h..16 * (h + 1)].iter().sum::<f64>();
+                        let close = |a: f32, want: f64| (f64::from(a) - want).abs() <= 1e-6 * want.abs() + 1e-30;
+                        prop_assert!(close(row.sums_16[b][0], half(0)) && close(row.sums_16[b][1], half(1)));
+                        prop_assert!(close(row.sums_32[b], half(0) + half(1)));
+                        let sum = |codes: &[i8]| codes.iter().map(|&c| i32::from(c)).sum::<i32>();
+                        prop_assert_eq!(row.code_sums[b], [sum(&row.codes[b][..16]), sum(&row.codes[b][16..])]);
                     }
-                    prop_assert!(row.codes[cols..].iter().chain(&row.fine[cols..]).all(|&c| c == 0));
+                    for fine in row.fine {
+                        let sum = |codes: &[i8]| codes.iter().map(|&c| i32::from(c)).sum::<i32>();
+                        prop_assert_eq!(fine.sums, [sum(&fine.codes[..16]), sum(&fine.codes[16..])]);
+                    }
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_outlier_makes_its_own_block_fine() {
+        let mut values = seeded::normal_f32(1, 96);
+        values[40] = 50.0;
+        let quant = QuantAct::new(Isa::best(), &Pool::new(1), &Act::from_vec(1, 96, values));
+        let fine: Vec<usize> = quant.row(0).fine.iter().map(|fine| fine.block).collect();
+        assert_eq!(fine, [1]);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 
-pub use chunks::Chunked;
+pub use chunks::{Chunked, Stripe, Striped};
 pub use topology::physical_core_count;
 
 /// How many pauses a worker spins before it sleeps: about 50 to 100 microseconds.

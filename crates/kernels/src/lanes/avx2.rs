@@ -1,0 +1,344 @@
+//! AVX2, with and without VNNI: registers of one half, 8 rows.
+//!
+//! The two differ in how they multiply bytes. AVX2 has `maddubs`, which adds two products in 16 bits: safe while one
+//! side is unsigned and below 128, or, for signed 8-bit codes, with their sign moved to the activation (at most 2 * 128 * 127
+//! = 32,512). VNNI adds four products in 32 bits, the weight's side unsigned.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+
+use super::{Blocks, Vector};
+use crate::isa::{Avx2, AvxVnni};
+
+/// How an instruction set of one half multiplies bytes; see [`Vector`] for the contracts.
+trait Products: Copy {
+    const SIGNED_OFFSET_LOG2: Option<u32>;
+    fn dot(self, sums: __m256i, w: __m256i, x: __m256i) -> __m256i;
+    fn dot_biased(self, sums: __m256i, w: __m256i, x: __m256i) -> __m256i;
+    fn bias_signed(self, w: __m256i) -> __m256i;
+}
+
+impl Products for Avx2 {
+    const SIGNED_OFFSET_LOG2: Option<u32> = None;
+
+    #[inline(always)]
+    fn dot(self, sums: __m256i, w: __m256i, x: __m256i) -> __m256i {
+        // SAFETY: the proof `self` exists only where `isa` saw avx2.
+        unsafe {
+            let pairs = _mm256_maddubs_epi16(w, x);
+            _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+        }
+    }
+    #[inline(always)]
+    fn dot_biased(self, sums: __m256i, w: __m256i, x: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { Products::dot(self, sums, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) }
+    }
+    #[inline(always)]
+    fn bias_signed(self, w: __m256i) -> __m256i {
+        w
+    }
+}
+
+impl Products for AvxVnni {
+    const SIGNED_OFFSET_LOG2: Option<u32> = Some(7);
+
+    #[inline(always)]
+    fn dot(self, sums: __m256i, w: __m256i, x: __m256i) -> __m256i {
+        // SAFETY: the proof `self` exists only where `isa` saw avx2 and avxvnni.
+        unsafe { _mm256_dpbusd_avx_epi32(sums, w, x) }
+    }
+    #[inline(always)]
+    fn dot_biased(self, sums: __m256i, w: __m256i, x: __m256i) -> __m256i {
+        Products::dot(self, sums, w, x)
+    }
+    #[inline(always)]
+    fn bias_signed(self, w: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_xor_si256(w, _mm256_set1_epi8(i8::MIN)) }
+    }
+}
+
+impl<P: Products> Vector for P {
+    type Ints = __m256i;
+    type Floats = __m256;
+    type Bytes = [u8; 32];
+    type Singles = [f32; 8];
+    const ROWS: usize = 8;
+    const SIGNED_OFFSET_LOG2: Option<u32> = P::SIGNED_OFFSET_LOG2;
+
+    #[inline(always)]
+    fn rows_32<const B: usize>(self, blocks: &Blocks<'_, B>, i: usize, at: usize) -> __m256i {
+        // SAFETY: the proof `self` exists only where `isa` saw every instruction of this file; loads and stores are of whole arrays.
+        unsafe {
+            let bytes: &[u8; 32] = part(blocks[i], at);
+            _mm256_loadu_si256(bytes.as_ptr().cast())
+        }
+    }
+    #[inline(always)]
+    fn rows_8_by_4(self, row: [u64; 4], _row_8: [u64; 4]) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_set_epi64x(row[3] as i64, row[2] as i64, row[1] as i64, row[0] as i64) }
+    }
+    #[inline(always)]
+    fn quads<const B: usize>(self, blocks: &Blocks<'_, B>, i: usize, at: usize) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_set_m128i(load_128(part(blocks[i + 4], at)), load_128(part(blocks[i], at))) }
+    }
+    #[inline(always)]
+    fn words<const B: usize>(self, blocks: &Blocks<'_, B>, at: usize) -> __m256i {
+        // SAFETY: as above.
+        unsafe {
+            _mm256_set_epi32(
+                word(blocks[7], at),
+                word(blocks[6], at),
+                word(blocks[5], at),
+                word(blocks[4], at),
+                word(blocks[3], at),
+                word(blocks[2], at),
+                word(blocks[1], at),
+                word(blocks[0], at),
+            )
+        }
+    }
+    #[inline(always)]
+    fn zero(self) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_setzero_si256() }
+    }
+    #[inline(always)]
+    fn splat_8(self, x: u8) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_set1_epi8(x.cast_signed()) }
+    }
+    #[inline(always)]
+    fn splat_32(self, x: i32) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_set1_epi32(x) }
+    }
+    #[inline(always)]
+    fn and(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_and_si256(a, b) }
+    }
+    #[inline(always)]
+    fn or(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_or_si256(a, b) }
+    }
+    #[inline(always)]
+    fn xor(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_xor_si256(a, b) }
+    }
+    #[inline(always)]
+    fn sub_8(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_sub_epi8(a, b) }
+    }
+    #[inline(always)]
+    fn add_32(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn sub_32(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_sub_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn srl_16(self, a: __m256i, n: usize) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_srl_epi16(a, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    fn sll_16(self, a: __m256i, n: usize) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_sll_epi16(a, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    fn srl_32(self, a: __m256i, n: usize) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_srl_epi32(a, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    fn sra_32(self, a: __m256i, n: usize) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_sra_epi32(a, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    fn sll_32(self, a: __m256i, n: usize) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_sll_epi32(a, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    fn where_bits(self, a: __m256i, bits: __m256i, value: u8) -> __m256i {
+        // SAFETY: as above.
+        unsafe {
+            let none = _mm256_cmpeq_epi8(_mm256_and_si256(a, bits), _mm256_setzero_si256());
+            _mm256_andnot_si256(none, self.splat_8(value))
+        }
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[i8; 16], indices: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe {
+            let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm256_shuffle_epi8(table, indices)
+        }
+    }
+    #[inline(always)]
+    fn spread_byte(self, a: __m256i, b: usize) -> __m256i {
+        // SAFETY: as above.
+        unsafe {
+            let of_each = _mm_set_epi32(0x0C0C_0C0C, 0x0808_0808, 0x0404_0404, 0);
+            let indices = _mm256_broadcastsi128_si256(_mm_add_epi8(of_each, _mm_set1_epi8(b as i8)));
+            _mm256_shuffle_epi8(a, indices)
+        }
+    }
+    #[inline(always)]
+    fn dot(self, sums: __m256i, w: __m256i, x: __m256i) -> __m256i {
+        Products::dot(self, sums, w, x)
+    }
+    #[inline(always)]
+    fn dot_biased(self, sums: __m256i, w: __m256i, x: __m256i) -> __m256i {
+        Products::dot_biased(self, sums, w, x)
+    }
+    #[inline(always)]
+    fn bias_signed(self, w: __m256i) -> __m256i {
+        Products::bias_signed(self, w)
+    }
+    #[inline(always)]
+    fn unpack_low_32(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_unpacklo_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn unpack_high_32(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_unpackhi_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn unpack_low_64(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_unpacklo_epi64(a, b) }
+    }
+    #[inline(always)]
+    fn unpack_high_64(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_unpackhi_epi64(a, b) }
+    }
+    #[inline(always)]
+    fn lower_lanes(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_permute2x128_si256::<0x20>(a, b) }
+    }
+    #[inline(always)]
+    fn upper_lanes(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_permute2x128_si256::<0x31>(a, b) }
+    }
+    #[inline(always)]
+    fn load(self, bytes: &[u8; 32]) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn store(self, bytes: &mut [u8; 32], a: __m256i) {
+        // SAFETY: as above.
+        unsafe { _mm256_storeu_si256(bytes.as_mut_ptr().cast(), a) }
+    }
+    #[inline(always)]
+    fn load_f(self, values: &[f32; 8]) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_loadu_ps(values.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store_f(self, values: &mut [f32; 8], a: __m256) {
+        // SAFETY: as above.
+        unsafe { _mm256_storeu_ps(values.as_mut_ptr(), a) }
+    }
+    #[inline(always)]
+    fn as_bytes_mut(memory: &mut [[u8; 64]]) -> &mut [[u8; 32]] {
+        memory.as_flattened_mut().as_chunks_mut().0
+    }
+    #[inline(always)]
+    fn as_singles_mut(memory: &mut [[f32; 16]]) -> &mut [[f32; 8]] {
+        memory.as_flattened_mut().as_chunks_mut().0
+    }
+    #[inline(always)]
+    fn zero_singles() -> [f32; 8] {
+        [0.0; 8]
+    }
+    #[inline(always)]
+    fn splat_f(self, x: f32) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn f16(self, a: __m256i) -> __m256 {
+        // SAFETY: as above.
+        unsafe {
+            // The lower halves of the lanes side by side: below 2^16, so packing saturates nothing.
+            let packed =
+                _mm256_packus_epi32(_mm256_and_si256(a, _mm256_set1_epi32(0xFFFF)), _mm256_setzero_si256());
+            _mm256_cvtph_ps(_mm256_castsi256_si128(_mm256_permute4x64_epi64::<0b1000>(packed)))
+        }
+    }
+    #[inline(always)]
+    fn to_floats(self, a: __m256i) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_cvtepi32_ps(a) }
+    }
+    #[inline(always)]
+    fn as_floats(self, a: __m256i) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_castsi256_ps(a) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn add_f(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn fnma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_fnmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn prefetch(self, bytes: &[u8]) {
+        for line in bytes.as_chunks::<64>().0 {
+            // SAFETY: a prefetch is a hint for an address, here that of `line`; it changes no state.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+        }
+    }
+}
+
+/// The `N` bytes at `at`.
+#[inline(always)]
+fn part<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
+    block[at..].first_chunk().expect("the part lies within the block")
+}
+
+/// The little-endian word at `at`.
+#[inline(always)]
+fn word(block: &[u8], at: usize) -> i32 {
+    i32::from_le_bytes(*part(block, at))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_128(bytes: &[u8; 16]) -> __m128i {
+    // SAFETY: the array is exactly one load wide; `loadu` needs no alignment.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}

@@ -1,0 +1,317 @@
+//! AVX-512 with VNNI: registers of two halves, 16 rows.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+
+use super::{Blocks, Vector};
+use crate::isa::Avx512;
+
+impl Vector for Avx512 {
+    type Ints = __m512i;
+    type Floats = __m512;
+    type Bytes = [u8; 64];
+    type Singles = [f32; 16];
+    const ROWS: usize = 16;
+    const SIGNED_OFFSET_LOG2: Option<u32> = Some(7);
+
+    #[inline(always)]
+    fn rows_32<const B: usize>(self, blocks: &Blocks<'_, B>, i: usize, at: usize) -> __m512i {
+        // SAFETY: the proof `self` exists only where `isa` saw every instruction of this file; loads and stores are of whole arrays.
+        unsafe {
+            let (low, high) = (load_256(part(blocks[i], at)), load_256(part(blocks[i + 8], at)));
+            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+        }
+    }
+    #[inline(always)]
+    fn rows_8_by_4(self, row: [u64; 4], row_8: [u64; 4]) -> __m512i {
+        // SAFETY: as above.
+        unsafe {
+            _mm512_set_epi64(
+                row_8[3] as i64,
+                row_8[2] as i64,
+                row_8[1] as i64,
+                row_8[0] as i64,
+                row[3] as i64,
+                row[2] as i64,
+                row[1] as i64,
+                row[0] as i64,
+            )
+        }
+    }
+    #[inline(always)]
+    fn quads<const B: usize>(self, blocks: &Blocks<'_, B>, i: usize, at: usize) -> __m512i {
+        // SAFETY: as above.
+        unsafe {
+            let low = _mm256_set_m128i(load_128(part(blocks[i + 4], at)), load_128(part(blocks[i], at)));
+            let high =
+                _mm256_set_m128i(load_128(part(blocks[i + 12], at)), load_128(part(blocks[i + 8], at)));
+            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+        }
+    }
+    #[inline(always)]
+    fn words<const B: usize>(self, blocks: &Blocks<'_, B>, at: usize) -> __m512i {
+        // SAFETY: as above.
+        unsafe {
+            _mm512_set_epi32(
+                word(blocks[15], at),
+                word(blocks[14], at),
+                word(blocks[13], at),
+                word(blocks[12], at),
+                word(blocks[11], at),
+                word(blocks[10], at),
+                word(blocks[9], at),
+                word(blocks[8], at),
+                word(blocks[7], at),
+                word(blocks[6], at),
+                word(blocks[5], at),
+                word(blocks[4], at),
+                word(blocks[3], at),
+                word(blocks[2], at),
+                word(blocks[1], at),
+                word(blocks[0], at),
+            )
+        }
+    }
+    #[inline(always)]
+    fn zero(self) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    fn splat_8(self, x: u8) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_set1_epi8(x.cast_signed()) }
+    }
+    #[inline(always)]
+    fn splat_32(self, x: i32) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_set1_epi32(x) }
+    }
+    #[inline(always)]
+    fn and(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_and_si512(a, b) }
+    }
+    #[inline(always)]
+    fn or(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_or_si512(a, b) }
+    }
+    #[inline(always)]
+    fn xor(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_xor_si512(a, b) }
+    }
+    #[inline(always)]
+    fn sub_8(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_sub_epi8(a, b) }
+    }
+    #[inline(always)]
+    fn add_32(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn sub_32(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_sub_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn srl_16(self, a: __m512i, n: usize) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_srl_epi16(a, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    fn sll_16(self, a: __m512i, n: usize) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_sll_epi16(a, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    fn srl_32(self, a: __m512i, n: usize) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_srl_epi32(a, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    fn sra_32(self, a: __m512i, n: usize) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_sra_epi32(a, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    fn sll_32(self, a: __m512i, n: usize) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_sll_epi32(a, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    fn where_bits(self, a: __m512i, bits: __m512i, value: u8) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_maskz_set1_epi8(_mm512_test_epi8_mask(a, bits), value.cast_signed()) }
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[i8; 16], indices: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe {
+            let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+            _mm512_shuffle_epi8(table, indices)
+        }
+    }
+    #[inline(always)]
+    fn spread_byte(self, a: __m512i, b: usize) -> __m512i {
+        // SAFETY: as above.
+        unsafe {
+            let of_each = _mm_set_epi32(0x0C0C_0C0C, 0x0808_0808, 0x0404_0404, 0);
+            let indices = _mm512_broadcast_i32x4(_mm_add_epi8(of_each, _mm_set1_epi8(b as i8)));
+            _mm512_shuffle_epi8(a, indices)
+        }
+    }
+    #[inline(always)]
+    fn dot(self, sums: __m512i, w: __m512i, x: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_dpbusd_epi32(sums, w, x) }
+    }
+    #[inline(always)]
+    fn dot_biased(self, sums: __m512i, w: __m512i, x: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_dpbusd_epi32(sums, w, x) }
+    }
+    #[inline(always)]
+    fn bias_signed(self, w: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_xor_si512(w, _mm512_set1_epi8(i8::MIN)) }
+    }
+    #[inline(always)]
+    fn unpack_low_32(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_unpacklo_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn unpack_high_32(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_unpackhi_epi32(a, b) }
+    }
+    #[inline(always)]
+    fn unpack_low_64(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_unpacklo_epi64(a, b) }
+    }
+    #[inline(always)]
+    fn unpack_high_64(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_unpackhi_epi64(a, b) }
+    }
+    #[inline(always)]
+    fn lower_lanes(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_permutex2var_epi64(a, _mm512_set_epi64(13, 12, 5, 4, 9, 8, 1, 0), b) }
+    }
+    #[inline(always)]
+    fn upper_lanes(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_permutex2var_epi64(a, _mm512_set_epi64(15, 14, 7, 6, 11, 10, 3, 2), b) }
+    }
+    #[inline(always)]
+    fn load(self, bytes: &[u8; 64]) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn store(self, bytes: &mut [u8; 64], a: __m512i) {
+        // SAFETY: as above.
+        unsafe { _mm512_storeu_si512(bytes.as_mut_ptr().cast(), a) }
+    }
+    #[inline(always)]
+    fn load_f(self, values: &[f32; 16]) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    }
+    #[inline(always)]
+    fn store_f(self, values: &mut [f32; 16], a: __m512) {
+        // SAFETY: as above.
+        unsafe { _mm512_storeu_ps(values.as_mut_ptr(), a) }
+    }
+    #[inline(always)]
+    fn as_bytes_mut(memory: &mut [[u8; 64]]) -> &mut [[u8; 64]] {
+        memory
+    }
+    #[inline(always)]
+    fn as_singles_mut(memory: &mut [[f32; 16]]) -> &mut [[f32; 16]] {
+        memory
+    }
+    #[inline(always)]
+    fn zero_singles() -> [f32; 16] {
+        [0.0; 16]
+    }
+    #[inline(always)]
+    fn splat_f(self, x: f32) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_set1_ps(x) }
+    }
+    #[inline(always)]
+    fn f16(self, a: __m512i) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)) }
+    }
+    #[inline(always)]
+    fn to_floats(self, a: __m512i) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_cvtepi32_ps(a) }
+    }
+    #[inline(always)]
+    fn as_floats(self, a: __m512i) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_castsi512_ps(a) }
+    }
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+    #[inline(always)]
+    fn add_f(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn fnma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_fnmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn prefetch(self, bytes: &[u8]) {
+        for line in bytes.as_chunks::<64>().0 {
+            // SAFETY: a prefetch is a hint for an address, here that of `line`; it changes no state.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
+        }
+    }
+}
+
+/// The `N` bytes at `at`.
+#[inline(always)]
+fn part<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
+    block[at..].first_chunk().expect("the part lies within the block")
+}
+
+/// The little-endian word at `at`.
+#[inline(always)]
+fn word(block: &[u8], at: usize) -> i32 {
+    i32::from_le_bytes(*part(block, at))
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_128(bytes: &[u8; 16]) -> __m128i {
+    // SAFETY: the array is exactly one load wide; `loadu` needs no alignment.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load_256(bytes: &[u8; 32]) -> __m256i {
+    // SAFETY: the array is exactly one load wide; `loadu` needs no alignment.
+    unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}

@@ -1,0 +1,204 @@
+//! One register of codes from 8 or 16 weight rows: what the quantised kernels are written in.
+//!
+//! Functions over it are `#[inline(always)]` and have no closures: the features of an instruction set begin at the function
+//! that `quant_dot::x86` compiles for it, and what is not inlined there stays a call for every instruction.
+//!
+//! The kernels and the formats (`quant_dot`, `stored`) are written once, over [`Vector`]; an instruction set brings
+//! the some forty operations below and nothing else. The trait is implemented for the proof types of `isa`, so who has
+//! a `Vector` value has the instructions.
+//!
+//! Functions over it are `#[inline(always)]` and have no closures: the features of an instruction set begin at the function
+//! that `quant_dot::x86` compiles for it, and what is not inlined there stays a call for every instruction.
+//!
+//! A register is one or two *halves* of 256 bits, each two *lanes* of 128 bits. Rows are loaded with their bytes side by
+//! side and turned at once, so that an element belongs to one row from then on and sums need not be added up across it:
+//!
+//! ```text
+//! by row      half h holds 32 bytes of row i + 8h:        [ row i: b0 .. b31 | row i+8: b0 .. b31 ]
+//! by column   element r holds 4 bytes of row r:           [ r0: b0..b3 | r1: b0..b3 | ... | r15: b0..b3 ]
+//! ```
+//! Bytes are turned as they are stored, before codes are cut out of them: a byte with two codes is moved once.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
+/// Most rows of a register: two halves of eight.
+pub(crate) const ROWS_MAX: usize = 16;
+
+/// One block of each row of a tile. Instruction sets with eight rows look at the first eight.
+pub(crate) type Blocks<'a, const BYTES: usize> = [&'a [u8; BYTES]; ROWS_MAX];
+
+/// The operations of an instruction set on registers of one or two halves.
+///
+/// Names say the width of the elements in bits where it matters. Nothing rounds but `mul`, `add_f`, `fma` and `fnma`.
+pub(crate) trait Vector: Copy {
+    /// A register of bytes or 32-bit integers.
+    type Ints: Copy;
+    /// A register of f32.
+    type Floats: Copy;
+    /// A register of bytes in memory.
+    type Bytes: Copy;
+    /// A register of f32 in memory.
+    type Singles: Copy + AsRef<[f32]>;
+    /// Rows of a register: 8 or 16.
+    const ROWS: usize;
+    /// How [`Vector::bias_signed`] shifts signed codes: by `1 << n`, or not at all.
+    const SIGNED_OFFSET_LOG2: Option<u32>;
+
+    /// By row: the 32 bytes at `at` of the blocks of rows i and i + 8.
+    fn rows_32<const BYTES: usize>(self, blocks: &Blocks<'_, BYTES>, i: usize, at: usize) -> Self::Ints;
+    /// By row: four times eight bytes for row i and for row i + 8.
+    fn rows_8_by_4(self, row: [u64; 4], row_8: [u64; 4]) -> Self::Ints;
+    /// The 16 bytes at `at` of the blocks of rows i, i + 4, i + 8, i + 12, a lane each.
+    fn quads<const BYTES: usize>(self, blocks: &Blocks<'_, BYTES>, i: usize, at: usize) -> Self::Ints;
+    /// The little-endian word at `at` of each row's block: element r for row r.
+    fn words<const BYTES: usize>(self, blocks: &Blocks<'_, BYTES>, at: usize) -> Self::Ints;
+
+    /// All bits zero.
+    fn zero(self) -> Self::Ints;
+    /// `x` in every byte.
+    fn splat_8(self, x: u8) -> Self::Ints;
+    /// `x` in every 32-bit element.
+    fn splat_32(self, x: i32) -> Self::Ints;
+    /// Bitwise and.
+    fn and(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// Bitwise or.
+    fn or(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// Bitwise exclusive or.
+    fn xor(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// `a - b` by bytes.
+    fn sub_8(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// `a + b` by 32-bit elements.
+    fn add_32(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// `a - b` by 32-bit elements.
+    fn sub_32(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// Shifts 16-bit elements right, zeros coming in.
+    fn srl_16(self, a: Self::Ints, n: usize) -> Self::Ints;
+    /// Shifts 16-bit elements left.
+    fn sll_16(self, a: Self::Ints, n: usize) -> Self::Ints;
+    /// Shifts 32-bit elements right, zeros coming in.
+    fn srl_32(self, a: Self::Ints, n: usize) -> Self::Ints;
+    /// Shifts 32-bit elements right, the sign coming in.
+    fn sra_32(self, a: Self::Ints, n: usize) -> Self::Ints;
+    /// Shifts 32-bit elements left.
+    fn sll_32(self, a: Self::Ints, n: usize) -> Self::Ints;
+    /// `value` in each byte in which `a` and `bits` share a set bit, zero elsewhere.
+    fn where_bits(self, a: Self::Ints, bits: Self::Ints, value: u8) -> Self::Ints;
+    /// `table[index]` for each byte; indices are below 16.
+    fn lookup(self, table: &[i8; 16], indices: Self::Ints) -> Self::Ints;
+    /// Byte `b` of each 32-bit element in all four of its bytes.
+    fn spread_byte(self, a: Self::Ints, b: usize) -> Self::Ints;
+
+    /// `sums + w . x` over each four neighbours, `w` unsigned and below 128, `x` signed and above -128.
+    fn dot(self, sums: Self::Ints, w: Self::Ints, x: Self::Ints) -> Self::Ints;
+    /// The same for codes that [`Vector::bias_signed`] made.
+    fn dot_biased(self, sums: Self::Ints, w: Self::Ints, x: Self::Ints) -> Self::Ints;
+    /// Signed codes as `dot_biased` takes them: with `1 << SIGNED_OFFSET_LOG2` added, or as they are.
+    fn bias_signed(self, w: Self::Ints) -> Self::Ints;
+
+    /// Interleaves the lower 32-bit elements of each lane.
+    fn unpack_low_32(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// Interleaves the upper 32-bit elements of each lane.
+    fn unpack_high_32(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// Interleaves the lower 64-bit elements of each lane.
+    fn unpack_low_64(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// Interleaves the upper 64-bit elements of each lane.
+    fn unpack_high_64(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// In each half the lower lane of `a`, then that of `b`.
+    fn lower_lanes(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// In each half the upper lane of `a`, then that of `b`.
+    fn upper_lanes(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+
+    /// A register of bytes from memory.
+    fn load(self, bytes: &Self::Bytes) -> Self::Ints;
+    /// A register of bytes to memory.
+    fn store(self, bytes: &mut Self::Bytes, a: Self::Ints);
+    /// A register of f32 from memory.
+    fn load_f(self, values: &Self::Singles) -> Self::Floats;
+    /// A register of f32 to memory.
+    fn store_f(self, values: &mut Self::Singles, a: Self::Floats);
+    /// Memory as registers of bytes.
+    fn as_bytes_mut(memory: &mut [[u8; 64]]) -> &mut [Self::Bytes];
+    /// Memory as registers of f32.
+    fn as_singles_mut(memory: &mut [[f32; 16]]) -> &mut [Self::Singles];
+    /// A register of f32 in memory, all zero.
+    fn zero_singles() -> Self::Singles;
+
+    /// `x` in every element.
+    fn splat_f(self, x: f32) -> Self::Floats;
+    /// The f16 in the lower half of each 32-bit element.
+    fn f16(self, a: Self::Ints) -> Self::Floats;
+    /// Integers to the nearest f32.
+    fn to_floats(self, a: Self::Ints) -> Self::Floats;
+    /// The f32 with these bits.
+    fn as_floats(self, a: Self::Ints) -> Self::Floats;
+    /// `a * b`.
+    fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a + b`.
+    fn add_f(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a * b + c`, rounded once.
+    fn fma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// `c - a * b`, rounded once.
+    fn fnma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+
+    /// Asks for `bytes` ahead of their use, into the second cache.
+    fn prefetch(self, bytes: &[u8]);
+}
+
+/// Registers by column: the k-th holds bytes 4k..4k + 4 of every row.
+pub(crate) type Columns<V> = [<V as Vector>::Ints; 8];
+
+/// By column the 32 bytes at `at` of every block.
+#[inline(always)]
+pub(crate) fn columns<V: Vector, const BYTES: usize>(
+    v: V,
+    blocks: &Blocks<'_, BYTES>,
+    at: usize,
+) -> Columns<V> {
+    let mut rows = [v.zero(); 8];
+    for i in 0..8 {
+        rows[i] = v.rows_32(blocks, i, at);
+    }
+    by_column(v, rows)
+}
+
+/// Turns eight registers by row into eight by column.
+#[inline(always)]
+pub(crate) fn by_column<V: Vector>(v: V, rows: [V::Ints; 8]) -> Columns<V> {
+    let low = words_of_rows(v, [rows[0], rows[1], rows[2], rows[3]]);
+    let high = words_of_rows(v, [rows[4], rows[5], rows[6], rows[7]]);
+    let mut out = [v.zero(); 8];
+    for k in 0..4 {
+        out[k] = v.lower_lanes(low[k], high[k]);
+        out[4 + k] = v.upper_lanes(low[k], high[k]);
+    }
+    out
+}
+
+/// Turns four registers within each lane: result k holds 32-bit element k of each.
+#[inline(always)]
+pub(crate) fn words_of_rows<V: Vector>(v: V, [a, b, c, d]: [V::Ints; 4]) -> [V::Ints; 4] {
+    let (ab, cd) = (v.unpack_low_32(a, b), v.unpack_low_32(c, d));
+    let (ab_high, cd_high) = (v.unpack_high_32(a, b), v.unpack_high_32(c, d));
+    [
+        v.unpack_low_64(ab, cd),
+        v.unpack_high_64(ab, cd),
+        v.unpack_low_64(ab_high, cd_high),
+        v.unpack_high_64(ab_high, cd_high),
+    ]
+}
+
+/// By column the 16 bytes at `at` of every block: four registers.
+#[inline(always)]
+pub(crate) fn columns_16<V: Vector, const BYTES: usize>(
+    v: V,
+    blocks: &Blocks<'_, BYTES>,
+    at: usize,
+) -> [V::Ints; 4] {
+    words_of_rows(
+        v,
+        [v.quads(blocks, 0, at), v.quads(blocks, 1, at), v.quads(blocks, 2, at), v.quads(blocks, 3, at)],
+    )
+}

@@ -1,0 +1,293 @@
+//! Many tokens: a panel of rows unpacked once, a tile of rows and tokens in registers.
+//!
+//! ```text
+//! panel of R registers of rows      codes  [K / 32][8][R] registers by column     scales [K / sub][R] registers
+//! tile of R x T                     sums   [T][R] f32                             dots   [T][R] i32
+//!
+//! for each group of 32:  for k in 0..8:  dots[t][r] += codes[k][r] . broadcast(x[t], 4 codes from 4k)
+//!                        sums[t][r] = fma(float(dots[t][r]), scale[r] * x_scale[t], sums[t][r])
+//! ```
+//! Each code that is loaded meets T tokens and each activation R registers of rows. A panel stays in the second cache
+//! while all tokens go by.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use super::{TileRows, four_codes, offset_log2};
+use crate::lanes::Vector;
+use crate::matmul::Matrix;
+use crate::pool::Stripe;
+use crate::quantize::QuantRow;
+use crate::stored::{Codes, Scales, Stored};
+
+/// Unpacked rows, kept by each thread from call to call.
+#[derive(Default)]
+pub(super) struct Scratch {
+    codes: Vec<[u8; 64]>,
+    scales: Vec<[f32; 16]>,
+    mins: Vec<[f32; 16]>,
+}
+
+impl Scratch {
+    /// Makes room for the codes, scales and minima of registers of two halves.
+    fn reserve(&mut self, codes: usize, scales: usize) {
+        self.codes.resize(self.codes.len().max(codes), [0; 64]);
+        self.scales.resize(self.scales.len().max(scales), [0.0; 16]);
+        self.mins.resize(self.mins.len().max(scales), [0.0; 16]);
+    }
+}
+
+/// Runs `work` with this thread's scratch memory.
+pub(super) fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
+    thread_local! {
+        static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
+    }
+    SCRATCH.with_borrow_mut(work)
+}
+
+/// An unpacked panel of `R` registers of rows.
+pub(super) struct Panel<'a, V: Vector, const R: usize> {
+    /// `[K / 32]` groups.
+    pub(super) codes: &'a [[[V::Bytes; R]; 8]],
+    /// `[K / sub]`.
+    pub(super) scales: &'a [[V::Singles; R]],
+    /// `[K / sub]`; not looked at for formats without.
+    pub(super) mins: &'a [[V::Singles; R]],
+    /// How codes are to be taken.
+    pub(super) kind: Codes,
+    /// Codes under one scale.
+    pub(super) sub: usize,
+}
+
+/// Unpacks the panel from row `first` on. Rows from `end` on are the last one again.
+#[inline(always)]
+pub(super) fn unpack<'a, V: Vector, F: Stored<B>, const B: usize, const R: usize>(
+    v: V,
+    w: &Matrix,
+    first: usize,
+    end: usize,
+    scratch: &'a mut Scratch,
+) -> Panel<'a, V, R> {
+    let (groups, subs) = (w.cols() / 32, w.cols() / F::SUB);
+    scratch.reserve(groups * 8 * R, subs * R);
+    let codes =
+        &mut V::as_bytes_mut(&mut scratch.codes).as_chunks_mut::<R>().0.as_chunks_mut::<8>().0[..groups];
+    let scales = &mut V::as_singles_mut(&mut scratch.scales).as_chunks_mut::<R>().0[..subs];
+    let mins = &mut V::as_singles_mut(&mut scratch.mins).as_chunks_mut::<R>().0[..subs];
+    for r in 0..R {
+        let rows = TileRows::new(w, first + r * V::ROWS, end);
+        for b in 0..groups / F::GROUPS {
+            let blocks = rows.blocks::<B>(b);
+            let Scales { scales: block_scales, mins: block_mins } = F::scales(v, &blocks);
+            for j in 0..F::GROUPS * (32 / F::SUB) {
+                let at = b * F::GROUPS * (32 / F::SUB) + j;
+                v.store_f(&mut scales[at][r], block_scales[j]);
+                if F::CODES == Codes::WithMins {
+                    v.store_f(&mut mins[at][r], block_mins[j]);
+                }
+            }
+            for span in 0..F::GROUPS / F::SPAN {
+                let w = F::codes(v, &blocks, span);
+                for s in 0..F::SPAN {
+                    let out = &mut codes[b * F::GROUPS + span * F::SPAN + s];
+                    for k in 0..8 {
+                        v.store(&mut out[k][r], w[s][k]);
+                    }
+                }
+            }
+        }
+    }
+    Panel { codes, scales, mins, kind: F::CODES, sub: F::SUB }
+}
+
+/// Multiplies the panel with all tokens, `T` at a time: `columns` of `out` take its rows.
+#[inline(always)]
+pub(super) fn tiles<
+    V: Vector,
+    const R: usize,
+    const T: usize,
+    const SUB: usize,
+    const MINS: bool,
+    const SIGNED: bool,
+>(
+    v: V,
+    panel: &Panel<'_, V, R>,
+    x: &[QuantRow<'_>],
+    columns: Range<usize>,
+    out: &mut Stripe<'_, f32>,
+) {
+    let mut token = 0;
+    while let Some(x) = x[token..].first_chunk::<T>() {
+        emit(v, tile::<V, R, T, SUB, MINS, SIGNED>(v, panel, x), token, columns.clone(), out);
+        token += T;
+    }
+    while let Some(x) = x[token..].first_chunk::<2>() {
+        emit(v, tile::<V, R, 2, SUB, MINS, SIGNED>(v, panel, x), token, columns.clone(), out);
+        token += 2;
+    }
+    if let Some(x) = x[token..].first_chunk::<1>() {
+        emit(v, tile::<V, R, 1, SUB, MINS, SIGNED>(v, panel, x), token, columns, out);
+    }
+}
+
+/// What `T` tokens bring to each group.
+struct Tokens<'a, const T: usize> {
+    codes: [&'a [[i8; 32]]; T],
+    scales: [&'a [f32]; T],
+    code_sums: [&'a [[i32; 2]]; T],
+    sums_16: [&'a [[f32; 2]]; T],
+    sums_32: [&'a [f32]; T],
+}
+
+impl<'a, const T: usize> Tokens<'a, T> {
+    #[inline(always)]
+    fn new(x: &[QuantRow<'a>; T], groups: usize) -> Self {
+        let mut all = Self {
+            codes: [&[]; T],
+            scales: [&[]; T],
+            code_sums: [&[]; T],
+            sums_16: [&[]; T],
+            sums_32: [&[]; T],
+        };
+        for t in 0..T {
+            all.codes[t] = &x[t].codes[..groups];
+            all.scales[t] = &x[t].scales[..groups];
+            all.code_sums[t] = &x[t].code_sums[..groups];
+            all.sums_16[t] = &x[t].sums_16[..groups];
+            all.sums_32[t] = &x[t].sums_32[..groups];
+        }
+        all
+    }
+}
+
+/// Multiplies the panel with `T` tokens.
+#[inline(always)]
+fn tile<V: Vector, const R: usize, const T: usize, const SUB: usize, const MINS: bool, const SIGNED: bool>(
+    v: V,
+    panel: &Panel<'_, V, R>,
+    x: &[QuantRow<'_>; T],
+) -> [[V::Floats; R]; T] {
+    let mut sums = [[v.splat_f(0.0); R]; T];
+    let offset = if MINS { None } else { offset_log2::<V>(panel.kind) };
+    let tokens = Tokens::new(x, panel.codes.len());
+    for (g, w) in panel.codes.iter().enumerate() {
+        for half in 0..32 / SUB {
+            let dots = dots::<V, R, T, SUB, SIGNED>(v, w, &tokens, offset, g, half);
+            let j = g * (32 / SUB) + half;
+            for r in 0..R {
+                let scale = v.load_f(&panel.scales[j][r]);
+                for t in 0..T {
+                    let scale = v.mul(scale, v.splat_f(tokens.scales[t][g]));
+                    sums[t][r] = v.fma(v.to_floats(dots[t][r]), scale, sums[t][r]);
+                }
+                if MINS {
+                    let min = v.load_f(&panel.mins[j][r]);
+                    for t in 0..T {
+                        let x_sum = if SUB == 32 { tokens.sums_32[t][g] } else { tokens.sums_16[t][g][half] };
+                        sums[t][r] = v.fnma(min, v.splat_f(x_sum), sums[t][r]);
+                    }
+                }
+            }
+        }
+    }
+    for t in 0..T {
+        let fine = fine::<V, R, SUB, SIGNED>(v, panel, offset, &x[t]);
+        for r in 0..R {
+            sums[t][r] = v.add_f(sums[t][r], fine[r]);
+        }
+    }
+    sums
+}
+
+/// The exact products of one sub-block: half `half` of group `g`, or all of it.
+#[inline(always)]
+fn dots<V: Vector, const R: usize, const T: usize, const SUB: usize, const SIGNED: bool>(
+    v: V,
+    w: &[[V::Bytes; R]; 8],
+    x: &Tokens<'_, T>,
+    offset: Option<u32>,
+    g: usize,
+    half: usize,
+) -> [[V::Ints; R]; T] {
+    let mut dots = [[v.zero(); R]; T];
+    if let Some(log2) = offset {
+        for t in 0..T {
+            let code_sums = x.code_sums[t][g];
+            let code_sum = if SUB == 32 { code_sums[0] + code_sums[1] } else { code_sums[half] };
+            dots[t] = [v.splat_32(-(code_sum << log2)); R];
+        }
+    }
+    for k in half * (SUB / 4)..(half + 1) * (SUB / 4) {
+        let mut w_k = [v.zero(); R];
+        for r in 0..R {
+            w_k[r] = v.load(&w[k][r]);
+        }
+        for t in 0..T {
+            let x_k = v.splat_32(four_codes(&x.codes[t][g], k));
+            for r in 0..R {
+                dots[t][r] = dot::<V, SIGNED>(v, dots[t][r], w_k[r], x_k);
+            }
+        }
+    }
+    dots
+}
+
+#[inline(always)]
+fn dot<V: Vector, const SIGNED: bool>(v: V, sums: V::Ints, w: V::Ints, x: V::Ints) -> V::Ints {
+    if SIGNED { v.dot_biased(sums, w, x) } else { v.dot(sums, w, x) }
+}
+
+/// The formula's sum over fine blocks for one token.
+#[inline(always)]
+fn fine<V: Vector, const R: usize, const SUB: usize, const SIGNED: bool>(
+    v: V,
+    panel: &Panel<'_, V, R>,
+    offset: Option<u32>,
+    x: &QuantRow<'_>,
+) -> [V::Floats; R] {
+    let mut sums = [v.splat_f(0.0); R];
+    for fine in x.fine {
+        let w = &panel.codes[fine.block];
+        for half in 0..32 / SUB {
+            let code_sum = if SUB == 32 { fine.sums[0] + fine.sums[1] } else { fine.sums[half] };
+            let mut dots = [v.zero(); R];
+            if let Some(log2) = offset {
+                dots = [v.splat_32(-(code_sum << log2)); R];
+            }
+            for k in half * (SUB / 4)..(half + 1) * (SUB / 4) {
+                let x_k = v.splat_32(four_codes(&fine.codes, k));
+                for r in 0..R {
+                    let w_k = v.load(&w[k][r]);
+                    dots[r] = dot::<V, SIGNED>(v, dots[r], w_k, x_k);
+                }
+            }
+            let scales = &panel.scales[fine.block * (32 / SUB) + half];
+            for r in 0..R {
+                let scale = v.mul(v.load_f(&scales[r]), v.splat_f(fine.scale));
+                sums[r] = v.fma(v.to_floats(dots[r]), scale, sums[r]);
+            }
+        }
+    }
+    sums
+}
+
+/// Writes the sums of `T` tokens from token `first_token` on, the rows from `column` on, as many as `out` has.
+#[inline(always)]
+pub(super) fn emit<V: Vector, const R: usize, const T: usize>(
+    v: V,
+    sums: [[V::Floats; R]; T],
+    first_token: usize,
+    columns: Range<usize>,
+    out: &mut Stripe<'_, f32>,
+) {
+    for t in 0..T {
+        let row = out.row_mut(first_token + t);
+        for r in 0..R {
+            let mut values = V::zero_singles();
+            v.store_f(&mut values, sums[t][r]);
+            let first = columns.start + r * V::ROWS;
+            let kept = V::ROWS.min(columns.end.saturating_sub(first));
+            row[first.min(columns.end)..][..kept].copy_from_slice(&values.as_ref()[..kept]);
+        }
+    }
+}

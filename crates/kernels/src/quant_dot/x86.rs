@@ -1,0 +1,125 @@
+//! The kernels compiled for each instruction set of x86: the feature boundary, and nothing else.
+#![allow(unsafe_code)]
+
+/// Defines `direct` and `panel` for the proof type `$proof` of the features `$features`, with panels of `$R` registers
+/// of rows and tiles of `$T` tokens.
+macro_rules! variant {
+    ($proof:ident, $features:literal, $R:literal, $T:literal) => {
+        use std::ops::Range;
+
+        use crate::isa::$proof;
+        use crate::lanes::Vector;
+        use crate::matmul::Matrix;
+        use crate::pool::Stripe;
+        use crate::quant_dot::{direct, panel};
+        use crate::quantize::QuantRow;
+        use crate::stored::{Codes, Stored, with_stored};
+
+        pub(in crate::quant_dot) fn direct(
+            proof: $proof,
+            w: &Matrix,
+            rows: Range<usize>,
+            x: &[QuantRow<'_>],
+            out: &mut Stripe<'_, f32>,
+        ) {
+            with_stored!(w.dtype(), F, B => direct_rows::<F, B>(proof, w, rows, x, out));
+        }
+
+        fn direct_rows<F: Stored<B>, const B: usize>(
+            proof: $proof,
+            w: &Matrix,
+            rows: Range<usize>,
+            x: &[QuantRow<'_>],
+            out: &mut Stripe<'_, f32>,
+        ) {
+            // SAFETY: a proof exists only where `isa` saw every feature named here.
+            unsafe { direct_with_features::<F, B>(proof, w, rows, x, out) }
+        }
+
+        #[target_feature(enable = $features)]
+        fn direct_with_features<F: Stored<B>, const B: usize>(
+            proof: $proof,
+            w: &Matrix,
+            rows: Range<usize>,
+            x: &[QuantRow<'_>],
+            out: &mut Stripe<'_, f32>,
+        ) {
+            direct::multiply::<$proof, F, B>(proof, w, rows, x, out);
+        }
+
+        pub(in crate::quant_dot) fn panel(
+            proof: $proof,
+            w: &Matrix,
+            rows: Range<usize>,
+            x: &[QuantRow<'_>],
+            out: &mut Stripe<'_, f32>,
+        ) {
+            const ROWS: usize = $R * <$proof as Vector>::ROWS;
+            panel::with_scratch(|scratch| {
+                for first in rows.clone().step_by(ROWS) {
+                    let columns = first - rows.start..(first + ROWS).min(rows.end) - rows.start;
+                    let panel = with_stored!(w.dtype(), F, B => {
+                        unpack::<F, B>(proof, w, first, rows.end, scratch)
+                    });
+                    let run = match (panel.kind, panel.sub) {
+                        (Codes::WithMins, 32) => tiles::<32, true, false>,
+                        (Codes::WithMins, _) => tiles::<16, true, false>,
+                        (Codes::Offset(_), 32) => tiles::<32, false, false>,
+                        (Codes::Offset(_), _) => tiles::<16, false, false>,
+                        (Codes::Signed, _) => tiles::<32, false, true>,
+                    };
+                    // SAFETY: a proof exists only where `isa` saw every feature named here.
+                    unsafe { run(proof, &panel, x, columns, out) };
+                }
+            });
+        }
+
+        fn unpack<'a, F: Stored<B>, const B: usize>(
+            proof: $proof,
+            w: &Matrix,
+            first: usize,
+            end: usize,
+            scratch: &'a mut panel::Scratch,
+        ) -> panel::Panel<'a, $proof, $R> {
+            // SAFETY: as above.
+            unsafe { unpack_with_features::<F, B>(proof, w, first, end, scratch) }
+        }
+
+        #[target_feature(enable = $features)]
+        fn unpack_with_features<'a, F: Stored<B>, const B: usize>(
+            proof: $proof,
+            w: &Matrix,
+            first: usize,
+            end: usize,
+            scratch: &'a mut panel::Scratch,
+        ) -> panel::Panel<'a, $proof, $R> {
+            panel::unpack::<$proof, F, B, $R>(proof, w, first, end, scratch)
+        }
+
+        #[target_feature(enable = $features)]
+        fn tiles<const SUB: usize, const MINS: bool, const SIGNED: bool>(
+            proof: $proof,
+            panel: &panel::Panel<'_, $proof, $R>,
+            x: &[QuantRow<'_>],
+            columns: Range<usize>,
+            out: &mut Stripe<'_, f32>,
+        ) {
+            panel::tiles::<$proof, $R, $T, SUB, MINS, SIGNED>(proof, panel, x, columns, out);
+        }
+    };
+}
+
+/// 16 registers: one of rows, four tokens.
+pub(super) mod avx2 {
+    variant!(Avx2, "avx2,fma,f16c", 1, 4);
+}
+
+/// As AVX2.
+pub(super) mod avx_vnni {
+    variant!(AvxVnni, "avx2,fma,f16c,avxvnni", 1, 4);
+}
+
+/// 32 registers: two of rows, six tokens.
+pub(super) mod avx512 {
+    variant!(Avx512, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", 2, 6);
+}

@@ -1,0 +1,129 @@
+//! Formats that go through tables: IQ2_XXS and IQ4_XS.
+
+use shoal_quant::{iq2_xxs, iq4_nl, iq4_xs};
+
+use super::blocks_32::{bias_signed, lookup, nibbles};
+use super::{Codes, Scales, Span, Stored};
+use crate::lanes::{Blocks, Vector, by_column, columns_16};
+
+pub(crate) struct Iq4Xs;
+
+impl Stored<{ iq4_xs::BYTES }> for Iq4Xs {
+    const GROUPS: usize = 8;
+    const SPAN: usize = 2;
+    const SUB: usize = 32;
+    const CODES: Codes = Codes::Signed;
+
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { iq4_xs::BYTES }>, span: usize) -> Span<V> {
+        let mut out = [[v.zero(); 8]; 4];
+        for g in 0..2 {
+            let nibbles = nibbles(v, blocks, iq4_xs::QS + 16 * (2 * span + g));
+            out[g] = bias_signed(v, lookup(v, &iq4_nl::VALUES, nibbles));
+        }
+        out
+    }
+    #[inline(always)]
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { iq4_xs::BYTES }>) -> Scales<V> {
+        let d_high = v.words(blocks, 0);
+        let low = v.words(blocks, iq4_xs::SCALES_L);
+        let d = v.f16(d_high);
+        let mut out = Scales::zero(v);
+        for k in 0..iq4_xs::SUBS {
+            let four = v.and(v.srl_32(low, 4 * k), v.splat_32(15));
+            let two = v.and(v.srl_32(d_high, 16 + 2 * k), v.splat_32(3));
+            let int = v.sub_32(v.or(four, v.sll_32(two, 4)), v.splat_32(32));
+            out.scales[k] = v.mul(d, v.to_floats(int));
+        }
+        out
+    }
+}
+
+/// Groups of eight magnitudes, each a word of eight bytes.
+static GRID: [u64; 256] = {
+    let mut words = [0; 256];
+    let mut i = 0;
+    while i < words.len() {
+        let mut j = 0;
+        while j < 8 {
+            words[i] |= (iq2_xxs::GRID[i][j] as u64) << (8 * j);
+            j += 1;
+        }
+        i += 1;
+    }
+    words
+};
+
+/// For seven sign bits, completed to eight, all ones in the bytes that are negative.
+static MINUS: [u64; 128] = {
+    let mut words = [0; 128];
+    let mut i = 0;
+    while i < words.len() {
+        let signs = iq2_xxs::with_even_parity(i as u8);
+        let mut j = 0;
+        while j < 8 {
+            if (signs >> j) & 1 == 1 {
+                words[i] |= 0xFF << (8 * j);
+            }
+            j += 1;
+        }
+        i += 1;
+    }
+    words
+};
+
+pub(crate) struct Iq2Xxs;
+
+/// Where group `group` of a block begins.
+const fn group_at(group: usize) -> usize {
+    2 + 8 * group
+}
+
+/// The magnitudes of a group and which of them are negative.
+#[inline(always)]
+fn magnitudes_and_signs(block: &[u8; iq2_xxs::BYTES], group: usize) -> [[u64; 4]; 2] {
+    let at = group_at(group);
+    let word = u32::from_le_bytes(*block[at + 4..].first_chunk().expect("a group is eight bytes"));
+    let (mut magnitudes, mut minus) = ([0; 4], [0; 4]);
+    for i in 0..4 {
+        magnitudes[i] = GRID[usize::from(block[at + i])];
+        minus[i] = MINUS[(word >> (7 * i)) as usize & 127];
+    }
+    [magnitudes, minus]
+}
+
+impl Stored<{ iq2_xxs::BYTES }> for Iq2Xxs {
+    const GROUPS: usize = 8;
+    const SPAN: usize = 1;
+    const SUB: usize = 32;
+    const CODES: Codes = Codes::Offset(6);
+
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { iq2_xxs::BYTES }>, span: usize) -> Span<V> {
+        let mut rows = [v.zero(); 8];
+        for i in 0..8 {
+            let [magnitudes, minus] = magnitudes_and_signs(blocks[i], span);
+            let [magnitudes_8, minus_8] =
+                if V::ROWS > 8 { magnitudes_and_signs(blocks[i + 8], span) } else { [[0; 4]; 2] };
+            let minus = v.rows_8_by_4(minus, minus_8);
+            let signed = v.sub_8(v.xor(v.rows_8_by_4(magnitudes, magnitudes_8), minus), minus);
+            rows[i] = v.sub_8(signed, v.splat_8(192)); // 64 added, modulo 256
+        }
+        let unused = [v.zero(); 8];
+        [by_column(v, rows), unused, unused, unused]
+    }
+    #[inline(always)]
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { iq2_xxs::BYTES }>) -> Scales<V> {
+        let d = v.mul(v.f16(v.words(blocks, 0)), v.splat_f(0.25));
+        let mut out = Scales::zero(v);
+        for pair in 0..4 {
+            let words = columns_16(v, blocks, group_at(2 * pair));
+            for k in 0..2 {
+                // d (0.5 + s) / 4, exact in any order of its factors.
+                let s = v.to_floats(v.srl_32(words[2 * k + 1], 28));
+                out.scales[2 * pair + k] = v.mul(d, v.fma(s, v.splat_f(1.0), v.splat_f(0.5)));
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,216 @@
+//! The K-quants: 256 weights in sub-blocks of 16 or 32, whose scales are small integers under one f16.
+
+use shoal_quant::{q2_k, q3_k, q4_k, q5_k, q6_k};
+
+use super::{Codes, Scales, Span, Stored};
+use crate::lanes::{Blocks, Columns, Vector, columns, columns_16};
+
+/// Bits `at..at + bits` of every 32-bit lane.
+#[inline(always)]
+fn field<V: Vector>(v: V, word: V::Ints, at: usize, bits: u32) -> V::Ints {
+    v.and(v.srl_32(word, at), v.splat_32((1 << bits) - 1))
+}
+
+/// `bits` at `at` of `low`, with two bits at `high_at` of `high` above four of them.
+#[inline(always)]
+fn six_bits<V: Vector>(v: V, low: V::Ints, at: usize, high: V::Ints, high_at: usize) -> V::Ints {
+    v.or(field(v, low, at, 4), v.sll_32(field(v, high, high_at, 2), 4))
+}
+
+/// Scales and mins of Q4_K and Q5_K: d, dmin and twelve bytes of 6-bit integers (see `shoal_quant::q4_k`).
+#[inline(always)]
+fn scales_mins_6bit<V: Vector, const B: usize>(v: V, blocks: &Blocks<'_, B>) -> Scales<V> {
+    let [d_dmin, low, mins_low, high] = columns_16(v, blocks, 0);
+    let (d, dmin) = (v.f16(d_dmin), v.f16(v.srl_32(d_dmin, 16)));
+    let mut out = Scales::zero(v);
+    for j in 0..4 {
+        out.scales[j] = v.mul(d, v.to_floats(field(v, low, 8 * j, 6)));
+        out.mins[j] = v.mul(dmin, v.to_floats(field(v, mins_low, 8 * j, 6)));
+        out.scales[j + 4] = v.mul(d, v.to_floats(six_bits(v, high, 8 * j, low, 8 * j + 6)));
+        out.mins[j + 4] = v.mul(dmin, v.to_floats(six_bits(v, high, 8 * j + 4, mins_low, 8 * j + 6)));
+    }
+    out
+}
+
+/// The nibbles of 32 bytes: two groups of Q4_K and Q5_K.
+#[inline(always)]
+fn two_nibbles<V: Vector>(v: V, bytes: Columns<V>) -> Span<V> {
+    let mut out = [[v.zero(); 8]; 4];
+    for k in 0..8 {
+        out[0][k] = v.and(bytes[k], v.splat_8(15));
+        out[1][k] = v.and(v.srl_16(bytes[k], 4), v.splat_8(15));
+    }
+    out
+}
+
+/// Bit `from` of every byte, moved to bit `to`.
+#[inline(always)]
+fn bit_moved<V: Vector>(v: V, bytes: V::Ints, from: usize, to: usize) -> V::Ints {
+    let moved = if from > to { v.srl_16(bytes, from - to) } else { v.sll_16(bytes, to - from) };
+    v.and(moved, v.splat_8(1 << to))
+}
+
+pub(crate) struct Q4K;
+
+impl Stored<{ q4_k::BYTES }> for Q4K {
+    const GROUPS: usize = 8;
+    const SPAN: usize = 2;
+    const SUB: usize = 32;
+    const CODES: Codes = Codes::WithMins;
+
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { q4_k::BYTES }>, span: usize) -> Span<V> {
+        two_nibbles(v, columns(v, blocks, q4_k::QS + 32 * span))
+    }
+    #[inline(always)]
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q4_k::BYTES }>) -> Scales<V> {
+        scales_mins_6bit(v, blocks)
+    }
+}
+
+pub(crate) struct Q5K;
+
+impl Stored<{ q5_k::BYTES }> for Q5K {
+    const GROUPS: usize = 8;
+    const SPAN: usize = 2;
+    const SUB: usize = 32;
+    const CODES: Codes = Codes::WithMins;
+
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { q5_k::BYTES }>, span: usize) -> Span<V> {
+        let mut out = two_nibbles(v, columns(v, blocks, q5_k::QS + 32 * span));
+        let fifth = columns(v, blocks, q5_k::QH);
+        for k in 0..8 {
+            for g in 0..2 {
+                out[g][k] = v.or(out[g][k], bit_moved(v, fifth[k], 2 * span + g, 4));
+            }
+        }
+        out
+    }
+    #[inline(always)]
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q5_k::BYTES }>) -> Scales<V> {
+        scales_mins_6bit(v, blocks)
+    }
+}
+
+pub(crate) struct Q6K;
+
+impl Stored<{ q6_k::BYTES }> for Q6K {
+    const GROUPS: usize = 8;
+    const SPAN: usize = 4;
+    const SUB: usize = 16;
+    const CODES: Codes = Codes::Offset(5);
+
+    /// Four groups: the low and then the high nibbles of 64 bytes, under two bits each of 32 bytes of qh.
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { q6_k::BYTES }>, span: usize) -> Span<V> {
+        let [first, second] = [columns(v, blocks, 64 * span), columns(v, blocks, 64 * span + 32)];
+        let high = columns(v, blocks, q6_k::QH + 32 * span);
+        let mut out = [[v.zero(); 8]; 4];
+        for k in 0..8 {
+            let (low_mask, high_mask) = (v.splat_8(15), v.splat_8(0x30));
+            out[0][k] = v.or(v.and(first[k], low_mask), v.and(v.sll_16(high[k], 4), high_mask));
+            out[1][k] = v.or(v.and(second[k], low_mask), v.and(v.sll_16(high[k], 2), high_mask));
+            out[2][k] = v.or(v.and(v.srl_16(first[k], 4), low_mask), v.and(high[k], high_mask));
+            out[3][k] = v.or(v.and(v.srl_16(second[k], 4), low_mask), v.and(v.srl_16(high[k], 2), high_mask));
+        }
+        out
+    }
+    #[inline(always)]
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q6_k::BYTES }>) -> Scales<V> {
+        // d is the last two bytes of the block: a word that ends there.
+        let d = v.f16(v.srl_32(v.words(blocks, q6_k::D - 2), 16));
+        let mut out = Scales::zero(v);
+        let words = columns_16(v, blocks, q6_k::SCALES);
+        for w in 0..4 {
+            for b in 0..4 {
+                let int = v.sra_32(v.sll_32(words[w], 24 - 8 * b), 24);
+                out.scales[4 * w + b] = v.mul(d, v.to_floats(int));
+            }
+        }
+        out
+    }
+}
+
+/// The four groups of two bits of 32 bytes.
+#[inline(always)]
+fn four_pairs_of_bits<V: Vector>(v: V, bytes: Columns<V>) -> Span<V> {
+    let mut out = [[v.zero(); 8]; 4];
+    for k in 0..8 {
+        for s in 0..4 {
+            out[s][k] = v.and(v.srl_16(bytes[k], 2 * s), v.splat_8(3));
+        }
+    }
+    out
+}
+
+pub(crate) struct Q2K;
+
+impl Stored<{ q2_k::BYTES }> for Q2K {
+    const GROUPS: usize = 8;
+    const SPAN: usize = 4;
+    const SUB: usize = 16;
+    const CODES: Codes = Codes::WithMins;
+
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { q2_k::BYTES }>, span: usize) -> Span<V> {
+        four_pairs_of_bits(v, columns(v, blocks, q2_k::QS + 32 * span))
+    }
+    #[inline(always)]
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q2_k::BYTES }>) -> Scales<V> {
+        let d_dmin = v.words(blocks, q2_k::D);
+        let (d, dmin) = (v.f16(d_dmin), v.f16(v.srl_32(d_dmin, 16)));
+        let mut out = Scales::zero(v);
+        let words = columns_16(v, blocks, 0);
+        for w in 0..4 {
+            for b in 0..4 {
+                out.scales[4 * w + b] = v.mul(d, v.to_floats(field(v, words[w], 8 * b, 4)));
+                out.mins[4 * w + b] = v.mul(dmin, v.to_floats(field(v, words[w], 8 * b + 4, 4)));
+            }
+        }
+        out
+    }
+}
+
+pub(crate) struct Q3K;
+
+impl Stored<{ q3_k::BYTES }> for Q3K {
+    const GROUPS: usize = 8;
+    const SPAN: usize = 4;
+    const SUB: usize = 16;
+    const CODES: Codes = Codes::Offset(2);
+
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { q3_k::BYTES }>, span: usize) -> Span<V> {
+        let mut out = four_pairs_of_bits(v, columns(v, blocks, q3_k::QS + 32 * span));
+        let third = columns(v, blocks, 0);
+        for k in 0..8 {
+            for s in 0..4 {
+                out[s][k] = v.or(out[s][k], bit_moved(v, third[k], 4 * span + s, 2));
+            }
+        }
+        out
+    }
+    #[inline(always)]
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q3_k::BYTES }>) -> Scales<V> {
+        // The last 16 bytes of the block: two of codes, twelve of scales, d.
+        let words = columns_16(v, blocks, q3_k::SCALES - 2);
+        let mut packed = [v.zero(); 3];
+        for w in 0..3 {
+            packed[w] = v.or(v.srl_32(words[w], 16), v.sll_32(words[w + 1], 16));
+        }
+        let d = v.f16(v.srl_32(words[3], 16));
+        let mut out = Scales::zero(v);
+        for k in 0..q3_k::SUBS {
+            let int = six_bits(
+                v,
+                packed[k % 8 / 4],
+                8 * (k % 4) + 4 * (k / 8),
+                packed[2],
+                8 * (k % 4) + 2 * (k / 4),
+            );
+            out.scales[k] = v.mul(d, v.to_floats(v.sub_32(int, v.splat_32(32))));
+        }
+        out
+    }
+}

@@ -1,0 +1,109 @@
+//! The stored formats as registers of codes: how the bytes of a block become codes and scales, for every instruction set.
+//!
+//! `shoal_quant` is the reference for every format; what stands here is the same in terms of [`Vector`]. A format says
+//! how to get the codes of a few groups of 32, by column, and the scales (and minima) of all rows, a row in each
+//! element. `quant_dot` does the rest. A new format needs its file in `shoal_quant` and one `impl` here.
+//!
+//! Codes must be what `dot` takes: unsigned and below 128. Formats with negative codes add an offset, a power of two,
+//! which the kernel takes off again in exact integers, or are marked signed where 8 bits are needed.
+
+mod blocks_32;
+mod iq;
+mod k_quants;
+
+pub(crate) use blocks_32::{Iq4Nl, Mxfp4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+pub(crate) use iq::{Iq2Xxs, Iq4Xs};
+pub(crate) use k_quants::{Q2K, Q3K, Q4K, Q5K, Q6K};
+
+use crate::lanes::{Blocks, Columns, Vector};
+
+/// Most sub-blocks of a block.
+pub(crate) const SUBS_MAX: usize = 16;
+
+/// How codes relate to the weights they stand for: `weight = scale * (code - offset) - min`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Codes {
+    /// Unsigned, with a minimum for each sub-block.
+    WithMins,
+    /// Unsigned, with `1 << n` added.
+    Offset(u32),
+    /// Signed 8-bit codes, in the form of [`Vector::bias_signed`].
+    Signed,
+}
+
+/// Scales and minima of the sub-blocks of one block: a row in each element. Entries past the format's number are zero.
+pub(crate) struct Scales<V: Vector> {
+    pub(crate) scales: [V::Floats; SUBS_MAX],
+    pub(crate) mins: [V::Floats; SUBS_MAX],
+}
+
+impl<V: Vector> Scales<V> {
+    #[inline(always)]
+    fn zero(v: V) -> Self {
+        let zero = v.splat_f(0.0);
+        Self { scales: [zero; SUBS_MAX], mins: [zero; SUBS_MAX] }
+    }
+
+    /// One scale for the whole block.
+    #[inline(always)]
+    fn one(v: V, scale: V::Floats) -> Self {
+        let mut all = Self::zero(v);
+        all.scales[0] = scale;
+        all
+    }
+}
+
+/// Codes of up to four groups, by column.
+pub(crate) type Span<V> = [Columns<V>; 4];
+
+/// A stored format with blocks of `BYTES` bytes.
+pub(crate) trait Stored<const BYTES: usize> {
+    /// Groups of 32 codes in a block.
+    const GROUPS: usize;
+    /// Groups that share bytes and are decoded together: 1, 2 or 4.
+    const SPAN: usize;
+    /// Codes under one scale: 16 or 32.
+    const SUB: usize;
+    /// What the codes mean.
+    const CODES: Codes;
+
+    /// The codes of groups `SPAN * span` and following; what lies past `SPAN` of them is not looked at.
+    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, BYTES>, span: usize) -> Span<V>;
+    /// The scales and minima of every row.
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, BYTES>) -> Scales<V>;
+}
+
+/// Puts the format of `$dtype` and the size of its blocks in place of `$F` and `$B` in `$body`.
+macro_rules! with_stored {
+    ($dtype:expr, $F:ident, $B:ident => $body:expr) => {{
+        use $crate::stored;
+        macro_rules! of {
+            ($format:ident, $module:ident) => {{
+                type $F = stored::$format;
+                const $B: usize = shoal_quant::$module::BYTES;
+                $body
+            }};
+        }
+        match $dtype {
+            shoal_quant::Dtype::Q4_0 => of!(Q4_0, q4_0),
+            shoal_quant::Dtype::Q4_1 => of!(Q4_1, q4_1),
+            shoal_quant::Dtype::Q5_0 => of!(Q5_0, q5_0),
+            shoal_quant::Dtype::Q5_1 => of!(Q5_1, q5_1),
+            shoal_quant::Dtype::Q8_0 => of!(Q8_0, q8_0),
+            shoal_quant::Dtype::Q2_K => of!(Q2K, q2_k),
+            shoal_quant::Dtype::Q3_K => of!(Q3K, q3_k),
+            shoal_quant::Dtype::Q4_K => of!(Q4K, q4_k),
+            shoal_quant::Dtype::Q5_K => of!(Q5K, q5_k),
+            shoal_quant::Dtype::Q6_K => of!(Q6K, q6_k),
+            shoal_quant::Dtype::IQ2_XXS => of!(Iq2Xxs, iq2_xxs),
+            shoal_quant::Dtype::IQ4_NL => of!(Iq4Nl, iq4_nl),
+            shoal_quant::Dtype::IQ4_XS => of!(Iq4Xs, iq4_xs),
+            shoal_quant::Dtype::MXFP4 => of!(Mxfp4, mxfp4),
+            dtype @ (shoal_quant::Dtype::F32
+            | shoal_quant::Dtype::F16
+            | shoal_quant::Dtype::BF16
+            | shoal_quant::Dtype::I32) => panic!("{dtype} has no codes"),
+        }
+    }};
+}
+pub(crate) use with_stored;
