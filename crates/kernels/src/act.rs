@@ -1,4 +1,47 @@
 //! Activations: a matrix of f32, one row for each token (or token and head) of the step.
+//!
+//! A prompt's step makes and drops some hundred megabytes of them. Memory fresh from the system costs a fault and a
+//! clearing for each page, several times what the arithmetic on it costs, so each thread keeps a few dropped buffers for the next.
+
+use std::cell::RefCell;
+
+/// Buffers below this are left to the allocator, which keeps them itself.
+const KEPT_LEN_MIN: usize = 16 << 10;
+/// Elements that a thread keeps at most: 64 MiB.
+const KEPT_LEN_MAX: usize = 16 << 20;
+
+thread_local! {
+    static KEPT: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer of `len` zeros, of kept memory if some fits.
+fn zeroed(len: usize) -> Vec<f32> {
+    let fits = |buffer: &Vec<f32>| buffer.capacity() >= len && buffer.capacity() / 2 <= len;
+    let kept = (len >= KEPT_LEN_MIN).then(|| {
+        KEPT.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            kept.iter().position(fits).map(|found| kept.swap_remove(found))
+        })
+    });
+    let Some(Ok(Some(mut buffer))) = kept else { return vec![0.0; len] };
+    buffer.clear();
+    buffer.resize(len, 0.0);
+    buffer
+}
+
+/// Keeps the memory of `buffer` if there is room; the oldest give way.
+fn keep(buffer: Vec<f32>) {
+    if (KEPT_LEN_MIN..=KEPT_LEN_MAX).contains(&buffer.capacity()) {
+        // A thread that ends has no list any more, and then the memory is simply freed.
+        let _ = KEPT.try_with(|kept| {
+            let mut kept = kept.borrow_mut();
+            kept.push(buffer);
+            while kept.iter().map(Vec::capacity).sum::<usize>() > KEPT_LEN_MAX {
+                kept.remove(0);
+            }
+        });
+    }
+}
 
 /// Activations `[rows, cols]`, row-major f32. Opaque to models: they hand it from verb to verb.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -8,11 +51,17 @@ pub struct Act {
     data: Vec<f32>,
 }
 
+impl Drop for Act {
+    fn drop(&mut self) {
+        keep(std::mem::take(&mut self.data));
+    }
+}
+
 impl Act {
     /// All zero.
     #[must_use]
     pub fn zeros(rows: usize, cols: usize) -> Self {
-        Self { rows, cols, data: vec![0.0; rows * cols] }
+        Self { rows, cols, data: zeroed(rows * cols) }
     }
 
     /// Takes `data` as `[rows, cols]`.
@@ -83,20 +132,35 @@ impl Act {
     #[must_use]
     pub fn columns(&self, start: usize, cols: usize) -> Self {
         assert!(start + cols <= self.cols, "columns {start}..{} of {}", start + cols, self.cols);
-        let mut data = Vec::with_capacity(self.rows * cols);
+        let mut out = Self::zeros(self.rows, cols);
         for row in 0..self.rows {
-            data.extend_from_slice(&self.row(row)[start..start + cols]);
+            out.row_mut(row).copy_from_slice(&self.row(row)[start..start + cols]);
         }
-        Self { rows: self.rows, cols, data }
+        out
     }
 
     /// The rows `rows`, copied in that order.
     #[must_use]
     pub fn select_rows(&self, rows: &[usize]) -> Self {
-        let mut data = Vec::with_capacity(rows.len() * self.cols);
-        for &row in rows {
-            data.extend_from_slice(self.row(row));
+        let mut out = Self::zeros(rows.len(), self.cols);
+        for (i, &row) in rows.iter().enumerate() {
+            out.row_mut(i).copy_from_slice(self.row(row));
         }
-        Self { rows: rows.len(), cols: self.cols, data }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_was_used_comes_back_zero() {
+        let mut x = Act::zeros(4, KEPT_LEN_MIN);
+        x.as_mut_slice().fill(7.0);
+        drop(x);
+        let y = Act::zeros(3, KEPT_LEN_MIN);
+        assert!(y.as_slice().iter().all(|x| *x == 0.0));
+        assert_eq!(y.as_slice().len(), 3 * KEPT_LEN_MIN);
     }
 }

@@ -150,14 +150,14 @@ fn quantize_block(x: &[f32; BLOCK], b: usize, row: &mut RowMut<'_>) {
     let mut exact = [0f32; BLOCK];
     let mut rounded = [0f32; BLOCK];
     for i in 0..BLOCK {
-        exact[i] = (x[i] * inverse).clamp(-127.0, 127.0);
+        exact[i] = larger(-127.0, -larger(-127.0, -(x[i] * inverse)));
         rounded[i] = round(exact[i]);
     }
     let (codes, sums) = to_codes(&rounded);
     row.codes[b] = codes;
     row.scales[b] = scale;
     row.code_sums[b] = sums;
-    let mut elements = sums.map(|sum| 128 * sum);
+    let mut elements = [sums[0].wrapping_mul(128), sums[1].wrapping_mul(128)];
     if largest * largest > OUTLIER_RATIO * OUTLIER_RATIO * mean_square {
         let mut rest = [0f32; BLOCK];
         for i in 0..BLOCK {
@@ -165,16 +165,17 @@ fn quantize_block(x: &[f32; BLOCK], b: usize, row: &mut RowMut<'_>) {
         }
         let (codes, sums) = to_codes(&rest);
         row.fine.push(Fine { block: b, scale: scale / 128.0, sums, codes });
-        elements = [elements[0] + sums[0], elements[1] + sums[1]];
+        elements = [elements[0].wrapping_add(sums[0]), elements[1].wrapping_add(sums[1])];
     }
-    row.sums_16[b] = elements.map(|sum| scale / 128.0 * sum as f32);
-    row.sums_32[b] = scale / 128.0 * (elements[0] + elements[1]) as f32;
+    row.sums_16[b] = [scale / 128.0 * elements[0] as f32, scale / 128.0 * elements[1] as f32];
+    row.sums_32[b] = scale / 128.0 * elements[0].wrapping_add(elements[1]) as f32;
 }
 
-/// To nearest, ties to even, for numbers below 2^22: adding and removing 1.5 * 2^23 is one vector instruction each.
+/// 1.5 * 2^23: adding and removing it rounds numbers below 2^22 to nearest, ties to even, in one instruction each.
+const ROUND: f32 = 12_582_912.0;
+
 #[inline(always)]
 fn round(x: f32) -> f32 {
-    const ROUND: f32 = 12_582_912.0;
     (x + ROUND) - ROUND
 }
 
@@ -183,13 +184,13 @@ fn round(x: f32) -> f32 {
 fn magnitudes(x: &[f32; BLOCK]) -> (f32, f32) {
     let (mut largest, mut squares) = ([0f32; 16], [0f32; 16]);
     for i in 0..16 {
-        largest[i] = x[i].abs().max(x[i + 16].abs());
+        largest[i] = larger(x[i].abs(), x[i + 16].abs());
         squares[i] = x[i] * x[i] + x[i + 16] * x[i + 16];
     }
     let mut width = 8;
     while width > 0 {
         for i in 0..width {
-            largest[i] = largest[i].max(largest[i + width]);
+            largest[i] = larger(largest[i], largest[i + width]);
             squares[i] += squares[i + width];
         }
         width /= 2;
@@ -197,18 +198,34 @@ fn magnitudes(x: &[f32; BLOCK]) -> (f32, f32) {
     (largest[0], squares[0] / BLOCK as f32)
 }
 
-/// Whole numbers as bytes, and the sums of each half.
+/// The larger of two numbers, in the one instruction that does not mind NaN.
+#[inline(always)]
+fn larger(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// Whole numbers as bytes, and the sums of each half. A number with [`ROUND`] added carries its integer in its lowest
+/// bits; a conversion would have to mind numbers out of range, and does not vectorise.
 #[inline(always)]
 fn to_codes(rounded: &[f32; BLOCK]) -> ([i8; BLOCK], [i32; 2]) {
     let mut ints = [0i32; BLOCK];
     for i in 0..BLOCK {
-        ints[i] = rounded[i] as i32;
+        ints[i] = (rounded[i] + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32;
     }
     let mut codes = [0i8; BLOCK];
     for i in 0..BLOCK {
         codes[i] = ints[i] as i8;
     }
-    (codes, [ints[..16].iter().sum(), ints[16..].iter().sum()])
+    (codes, [sum_16(&ints, 0), sum_16(&ints, 16)])
+}
+
+#[inline(always)]
+fn sum_16(ints: &[i32; BLOCK], first: usize) -> i32 {
+    let mut sum = 0i32;
+    for i in first..first + 16 {
+        sum = sum.wrapping_add(ints[i]);
+    }
+    sum
 }
 
 #[cfg(test)]

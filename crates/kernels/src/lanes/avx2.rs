@@ -81,6 +81,11 @@ impl<P: Products> Vector for P {
         unsafe { _mm256_set_epi64x(row[3] as i64, row[2] as i64, row[1] as i64, row[0] as i64) }
     }
     #[inline(always)]
+    fn rows_8_floats(self, row: &[f32; 8], _row_8: &[f32; 8]) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_loadu_si256(row.as_ptr().cast()) }
+    }
+    #[inline(always)]
     fn quads<const B: usize>(self, blocks: &Blocks<'_, B>, i: usize, at: usize) -> __m256i {
         // SAFETY: as above.
         unsafe { _mm256_set_m128i(load_128(part(blocks[i + 4], at)), load_128(part(blocks[i], at))) }
@@ -257,6 +262,14 @@ impl<P: Products> Vector for P {
     fn store_f(self, values: &mut [f32; 8], a: __m256) {
         // SAFETY: as above.
         unsafe { _mm256_storeu_ps(values.as_mut_ptr(), a) }
+    }
+    #[inline(always)]
+    fn load_floats(self, values: &[f32]) -> __m256 {
+        self.load_f(values.first_chunk().expect("a whole register"))
+    }
+    #[inline(always)]
+    fn store_floats(self, values: &mut [f32], a: __m256) {
+        self.store_f(values.first_chunk_mut().expect("a whole register"), a);
     }
     #[inline(always)]
     fn as_bytes_mut(memory: &mut [[u8; 64]]) -> &mut [[u8; 32]] {

@@ -39,6 +39,14 @@ impl Vector for Avx512 {
         }
     }
     #[inline(always)]
+    fn rows_8_floats(self, row: &[f32; 8], row_8: &[f32; 8]) -> __m512i {
+        // SAFETY: as above.
+        unsafe {
+            let low = _mm512_castsi256_si512(_mm256_loadu_si256(row.as_ptr().cast()));
+            _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(row_8.as_ptr().cast()))
+        }
+    }
+    #[inline(always)]
     fn quads<const B: usize>(self, blocks: &Blocks<'_, B>, i: usize, at: usize) -> __m512i {
         // SAFETY: as above.
         unsafe {
@@ -228,6 +236,14 @@ impl Vector for Avx512 {
     fn store_f(self, values: &mut [f32; 16], a: __m512) {
         // SAFETY: as above.
         unsafe { _mm512_storeu_ps(values.as_mut_ptr(), a) }
+    }
+    #[inline(always)]
+    fn load_floats(self, values: &[f32]) -> __m512 {
+        self.load_f(values.first_chunk().expect("a whole register"))
+    }
+    #[inline(always)]
+    fn store_floats(self, values: &mut [f32], a: __m512) {
+        self.store_f(values.first_chunk_mut().expect("a whole register"), a);
     }
     #[inline(always)]
     fn as_bytes_mut(memory: &mut [[u8; 64]]) -> &mut [[u8; 64]] {

@@ -51,6 +51,8 @@ pub(crate) trait Vector: Copy {
     fn rows_32<const BYTES: usize>(self, blocks: &Blocks<'_, BYTES>, i: usize, at: usize) -> Self::Ints;
     /// By row: four times eight bytes for row i and for row i + 8.
     fn rows_8_by_4(self, row: [u64; 4], row_8: [u64; 4]) -> Self::Ints;
+    /// By row: eight f32 of one row and of the row eight further on.
+    fn rows_8_floats(self, row: &[f32; 8], row_8: &[f32; 8]) -> Self::Ints;
     /// The 16 bytes at `at` of the blocks of rows i, i + 4, i + 8, i + 12, a lane each.
     fn quads<const BYTES: usize>(self, blocks: &Blocks<'_, BYTES>, i: usize, at: usize) -> Self::Ints;
     /// The little-endian word at `at` of each row's block: element r for row r.
@@ -119,6 +121,10 @@ pub(crate) trait Vector: Copy {
     fn load_f(self, values: &Self::Singles) -> Self::Floats;
     /// A register of f32 to memory.
     fn store_f(self, values: &mut Self::Singles, a: Self::Floats);
+    /// A register of f32 from the beginning of `values`.
+    fn load_floats(self, values: &[f32]) -> Self::Floats;
+    /// A register of f32 to the beginning of `values`.
+    fn store_floats(self, values: &mut [f32], a: Self::Floats);
     /// Memory as registers of bytes.
     fn as_bytes_mut(memory: &mut [[u8; 64]]) -> &mut [Self::Bytes];
     /// Memory as registers of f32.

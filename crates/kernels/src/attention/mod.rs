@@ -8,23 +8,34 @@
 //! of exponentials and the output are brought to the new maximum (online softmax), so no row of scores longer than
 //! a split is kept. Splits begin at fixed positions, so a token's result is the same in any chunk of a prefill.
 //!
+//! A work item is some consecutive tokens with some heads that share keys: its queries meet a split of keys and
+//! values together (`tiled`), so these are read once for all of them.
+//!
 //! Shapes    q [T, H * K] · keys and values: rows of blocks, one for each position · out [T, H * V]
 //! Heads     H query heads share G key-value heads, H / G consecutive ones each. MLA in its absorbed form has one
 //!           key-value head whose value is the first V elements of its key.
-//! Numerics  f32; a dot product in 16 lanes and one tree; sums over positions in order within a split
+//! Numerics  f32; a score is summed over the elements in order, the output over positions in order, whatever the item
 //! Source    Milakov and Gimelshein 2018, "Online normalizer calculation for softmax", algorithm 3
+
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod tiled;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::ops::Range;
 
 use shoal_base::BlockId;
 
 use crate::act::Act;
-use crate::isa::{Isa, fma, per_isa};
-use crate::math::{LANES, dot, exp, sum_lanes};
-use crate::pool::Pool;
+use crate::isa::Isa;
+use crate::pool::{Pool, Stripe, Striped};
 
 /// Positions between two updates of the running maximum.
 const SPLIT: usize = 64;
+
+/// Queries of an item at most: what their scores and outputs take stays in a core's own cache.
+const QUERIES_MAX: usize = 48;
 
 /// Rows that live in blocks: row `p` of a sequence is row `p % block_len` of its block `p / block_len`.
 #[derive(Clone, Copy)]
@@ -100,96 +111,95 @@ pub fn attention(
     assert_eq!(q.cols(), heads * key_dim, "queries of all heads");
     assert!(heads.is_multiple_of(kv_heads) && keys.width >= kv_heads * key_dim, "keys of all heads");
     let mut out = Act::zeros(q.rows(), heads * value_dim);
-    if q.rows() == 0 {
-        return out;
+    let group = heads / kv_heads;
+    let heads_per_item = heads_per_item(shape, q.rows(), pool.thread_count());
+    let runs = token_runs(spans, (QUERIES_MAX / heads_per_item).max(1));
+    let mut rest = out.as_mut_slice();
+    let mut parts = Vec::with_capacity(runs.len());
+    for (_, rows) in &runs {
+        let (part, behind) = rest.split_at_mut(rows.len() * heads * value_dim);
+        parts.push(Striped::new(part, heads * value_dim, heads_per_item * value_dim));
+        rest = behind;
     }
-    let heads_per_item = heads_per_item(shape, q.rows() * heads, pool.thread_count());
-    let items_per_token = heads / heads_per_item;
-    pool.for_each_chunk(out.as_mut_slice(), heads_per_item * value_dim, |item, out| {
-        let (token, first_head) = (item / items_per_token, item % items_per_token * heads_per_item);
-        let span = spans.iter().find(|span| span.rows.contains(&token)).expect("every row lies in a span");
-        let head = Heads {
-            q: &q.row(token)[first_head * key_dim..][..heads_per_item * key_dim],
+    pool.for_each_stripe_of(&mut parts, |run, first_column, out| {
+        let (span, rows) = &runs[run];
+        let first_head = first_column / value_dim;
+        let mut item = Queries {
             keys,
             values,
             blocks: span.blocks,
-            position_count: span.first_pos + (token - span.rows.start) + 1,
-            kv_head: first_head / (heads / kv_heads),
+            kv_head: first_head / group,
             shape,
+            q: Vec::with_capacity(rows.len() * heads_per_item),
         };
-        attend(isa, &head, out);
+        for row in rows.clone() {
+            let position_count = span.first_pos + (row - span.rows.start) + 1;
+            let own = &q.row(row)[first_head * key_dim..][..heads_per_item * key_dim];
+            item.q.extend(own.chunks_exact(key_dim).map(|q| (q, position_count)));
+        }
+        attend(isa, &item, heads_per_item, out);
     });
     out
 }
 
+/// The rows of the spans in runs of at most `len` tokens.
+fn token_runs<'s, 'a>(spans: &'s [AttendSpan<'a>], len: usize) -> Vec<(&'s AttendSpan<'a>, Range<usize>)> {
+    let run = |span: &'s AttendSpan<'a>, first: usize| (span, first..span.rows.end.min(first + len));
+    spans.iter().flat_map(|span| span.rows.clone().step_by(len).map(move |first| run(span, first))).collect()
+}
+
 /// The most heads of one key-value head that leave every thread a few items.
-fn heads_per_item(shape: AttentionShape, head_total: usize, thread_count: usize) -> usize {
+fn heads_per_item(shape: AttentionShape, tokens: usize, thread_count: usize) -> usize {
     let group = shape.heads / shape.kv_heads;
-    let most = (head_total / (thread_count * 2)).clamp(1, 8);
+    let most = (shape.heads * tokens / (thread_count * 2)).clamp(1, 8);
     (1..=group.min(most)).rev().find(|n| group.is_multiple_of(*n)).unwrap_or(1)
 }
 
-/// The heads of one item: some query heads of one token that share a key-value head.
-pub(crate) struct Heads<'a> {
-    q: &'a [f32],
+/// The queries of one item: heads of consecutive tokens that share a key-value head.
+pub(crate) struct Queries<'a> {
     keys: BlockRows<'a>,
     values: BlockRows<'a>,
     blocks: &'a [BlockId],
-    position_count: usize,
     kv_head: usize,
     shape: AttentionShape,
+    /// Token by token, head by head, each with the number of positions it sees; later tokens see more.
+    q: Vec<(&'a [f32], usize)>,
 }
 
-per_isa! {
-    /// Attention of one item, into `out` `[heads of the item, V]`.
-    fn attend(heads: &Heads<'_>, out: &mut [f32]) = attend_body
-}
-
-#[inline(always)]
-fn attend_body<const FUSED: bool>(heads: &Heads<'_>, out: &mut [f32]) {
-    let AttentionShape { key_dim, value_dim, scale, .. } = heads.shape;
-    let (key_at, value_at) = (heads.kv_head * key_dim, heads.kv_head * value_dim);
-    let head_count = heads.q.len() / key_dim;
-    let mut scores = vec![[0.0f32; SPLIT]; head_count];
-    let mut max = vec![f32::NEG_INFINITY; head_count];
-    let mut sum = vec![0.0f32; head_count];
-    out.fill(0.0);
-    for start in (0..heads.position_count).step_by(SPLIT) {
-        let len = SPLIT.min(heads.position_count - start);
-        for s in 0..len {
-            let key = &heads.keys.row(heads.blocks, start + s)[key_at..][..key_dim];
-            for (q, scores) in heads.q.chunks_exact(key_dim).zip(&mut scores) {
-                scores[s] = dot::<FUSED>(q, key) * scale;
-            }
-        }
-        for h in 0..head_count {
-            let scores = &mut scores[h];
-            scores[len..].fill(f32::NEG_INFINITY);
-            let new_max = scores.iter().fold(max[h], |a, &b| a.max(b));
-            let factor = exp::<FUSED>(max[h] - new_max);
-            scores.iter_mut().for_each(|score| *score = exp::<FUSED>(*score - new_max));
-            scores[len..].fill(0.0); // `exp` is clamped below and never quite zero
-            let mut lanes = [0.0; LANES];
-            for scores in scores.as_chunks::<LANES>().0 {
-                for i in 0..LANES {
-                    lanes[i] += scores[i];
-                }
-            }
-            sum[h] = fma::<FUSED>(sum[h], factor, sum_lanes(lanes));
-            max[h] = new_max;
-            out[h * value_dim..][..value_dim].iter_mut().for_each(|x| *x *= factor);
-        }
-        for s in 0..len {
-            let value = &heads.values.row(heads.blocks, start + s)[value_at..][..value_dim];
-            for (scores, out) in scores.iter().zip(out.chunks_exact_mut(value_dim)) {
-                for (out, value) in out.iter_mut().zip(value) {
-                    *out = fma::<FUSED>(scores[s], *value, *out);
-                }
-            }
-        }
+impl<'a> Queries<'a> {
+    /// How many positions the last token sees.
+    #[inline(always)]
+    fn position_count(&self) -> usize {
+        self.q.last().map_or(0, |(_, count)| *count)
     }
-    for (out, sum) in out.chunks_exact_mut(value_dim).zip(sum) {
-        out.iter_mut().for_each(|x| *x /= sum);
+
+    #[inline(always)]
+    fn key(&self, position: usize) -> &'a [f32] {
+        let dim = self.shape.key_dim;
+        &self.keys.row(self.blocks, position)[self.kv_head * dim..][..dim]
+    }
+
+    #[inline(always)]
+    fn value(&self, position: usize) -> &'a [f32] {
+        let dim = self.shape.value_dim;
+        &self.values.row(self.blocks, position)[self.kv_head * dim..][..dim]
+    }
+}
+
+/// Attention of one item: row `i / heads` of `out` takes query `i`.
+fn attend(isa: Isa, item: &Queries<'_>, heads: usize, out: &mut Stripe<'_, f32>) {
+    match isa {
+        Isa::Scalar => scalar::attend(item, heads, out),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2(proof) => x86::avx2(proof, item, heads, out),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni(proof) => x86::avx_vnni(proof, item, heads, out),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(proof) => x86::avx512(proof, item, heads, out),
+        #[cfg(not(target_arch = "x86_64"))]
+        Isa::Avx2(_) | Isa::AvxVnni(_) | Isa::Avx512(_) => {
+            unreachable!("no proof of these exists on this machine")
+        }
     }
 }
 
