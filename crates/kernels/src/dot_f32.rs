@@ -11,6 +11,7 @@ use std::ops::Range;
 use shoal_quant::Dtype;
 
 use crate::isa::{Isa, fma, per_isa};
+use crate::lanes::prefetch;
 use crate::math::{LANES, sum_lanes};
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
@@ -29,6 +30,7 @@ pub(crate) fn multiply(isa: Isa, w: &Matrix, rows: Range<usize>, x: &[&[f32]], o
         let floats = &mut floats[..TILE * cols];
         for first in rows.clone().step_by(TILE) {
             let kept = TILE.min(rows.end - first);
+            prefetch(isa, w.bytes_of_rows(first + TILE, TILE));
             for (r, out) in floats.chunks_exact_mut(cols).take(kept).enumerate() {
                 decode(isa, w.dtype(), w.row_bytes(first + r), out);
             }

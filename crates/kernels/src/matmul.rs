@@ -22,7 +22,7 @@ use crate::quantize::{QuantAct, QuantRow};
 use crate::{dot_f32, quant_dot};
 
 /// Weight bytes an item reads at the least, so that handing items out costs little beside the work.
-const ITEM_BYTES: usize = 64 << 10;
+const ITEM_BYTES: usize = 256 << 10;
 /// Items for each thread at the least (if there are rows enough), so that threads finish together.
 const ITEMS_PER_THREAD: usize = 4;
 
@@ -139,23 +139,37 @@ impl Product<'_> {
 
 /// Runs all products as one list of work; each yields an `Act` of `[its tokens, w.rows()]`.
 pub(crate) fn run(isa: Isa, pool: &Pool, input: &Input<'_>, products: &[Product<'_>]) -> Vec<Act> {
+    let mut results: Vec<Act> =
+        products.iter().map(|product| Act::zeros(product.token_count(input.x), product.w.rows())).collect();
+    run_into(isa, pool, input, products, results.iter_mut().map(Act::as_mut_slice).collect());
+    results
+}
+
+/// Runs all products as one list of work, each into its `[tokens, w.rows()]` of `outs`.
+pub(crate) fn run_into(
+    isa: Isa,
+    pool: &Pool,
+    input: &Input<'_>,
+    products: &[Product<'_>],
+    outs: Vec<&mut [f32]>,
+) {
     let x = input.x;
-    for product in products {
+    assert_eq!(products.len(), outs.len(), "a place for each result");
+    for (product, out) in products.iter().zip(&outs) {
         assert_eq!(product.w.cols(), x.cols(), "the matrix takes {} columns", product.w.cols());
+        assert_eq!(product.token_count(x) * product.w.rows(), out.len(), "a place for the whole result");
     }
     let quant = products
         .iter()
         .any(|product| product.w.dtype().is_quantized())
         .then(|| input.quant.get_or_init(|| QuantAct::new(isa, pool, x)));
     let row_total: usize = products.iter().map(|product| product.w.rows()).sum();
-    let mut results: Vec<Act> =
-        products.iter().map(|product| Act::zeros(product.token_count(x), product.w.rows())).collect();
-    let mut stripes: Vec<_> = results
-        .iter_mut()
+    let mut stripes: Vec<_> = outs
+        .into_iter()
         .zip(products)
-        .map(|(y, product)| {
+        .map(|(out, product)| {
             let w = product.w;
-            Striped::new(y.as_mut_slice(), w.rows(), item_rows(w, row_total, pool.thread_count()))
+            Striped::new(out, w.rows(), item_rows(w, row_total, pool.thread_count()))
         })
         .collect();
     let tokens: Vec<Tokens<'_>> = products.iter().map(|product| product.tokens(x, quant)).collect();
@@ -167,7 +181,6 @@ pub(crate) fn run(isa: Isa, pool: &Pool, input: &Input<'_>, products: &[Product<
             Tokens::Floats(x) => dot_f32::multiply(isa, w, rows, x, out),
         }
     });
-    results
 }
 
 /// The activations of one product, in the form that its weights meet.

@@ -64,9 +64,18 @@ impl Cpu {
     }
 
     fn products(&self, input: &Input<'_>, products: &[Product<'_>]) -> Vec<Act> {
+        self.count_bytes(products);
+        matmul::run(self.isa, &self.pool, input, products)
+    }
+
+    fn products_into(&self, input: &Input<'_>, products: &[Product<'_>], outs: Vec<&mut [f32]>) {
+        self.count_bytes(products);
+        matmul::run_into(self.isa, &self.pool, input, products, outs);
+    }
+
+    fn count_bytes(&self, products: &[Product<'_>]) {
         let bytes: usize = products.iter().map(|product| product.w.byte_len()).sum();
         self.weight_bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
-        matmul::run(self.isa, &self.pool, input, products)
     }
 
     /// Rows of the embedding table for `tokens`: `[T, D]`.
@@ -202,30 +211,38 @@ impl Cpu {
     /// If an expert of `routing` is missing.
     #[must_use]
     pub fn experts(&self, x: &Act, routing: &Routing, experts: &[(u32, FeedForward)]) -> Act {
+        let Some((_, first)) = experts.first() else { return Act::zeros(x.rows(), x.cols()) };
+        let (slots, width) = (routing.experts.len(), first.down.cols());
         let groups = group_by_expert(routing, experts);
-        let products: Vec<_> = experts
-            .iter()
-            .zip(&groups.tokens)
-            .flat_map(|((_, ffn), tokens)| [&ffn.gate, &ffn.up].map(|w| Product { w, x_rows: Some(tokens) }))
-            .collect();
-        let mut gate_up = self.products(&Input::new(x), &products).into_iter();
-        let mut hidden = Vec::new();
-        while let (Some(gate), Some(up)) = (gate_up.next(), gate_up.next()) {
-            hidden.extend_from_slice(self.swiglu(gate, &up).as_slice());
-        }
-        let width = experts.first().map_or(1, |(_, ffn)| ffn.down.cols());
-        let hidden = Act::from_vec(hidden.len() / width, width, hidden);
-        let products: Vec<_> = experts
-            .iter()
-            .zip(&groups.hidden_rows)
-            .map(|((_, ffn), rows)| Product { w: &ffn.down, x_rows: Some(rows) })
-            .collect();
-        let by_expert = self.products(&Input::new(&hidden), &products);
+        let networks = || experts.iter().map(|(_, ffn)| ffn);
+
+        let gates =
+            networks().zip(&groups.tokens).map(|(ffn, rows)| Product { w: &ffn.gate, x_rows: Some(rows) });
+        let ups =
+            networks().zip(&groups.tokens).map(|(ffn, rows)| Product { w: &ffn.up, x_rows: Some(rows) });
+        let (mut gate, mut up) = (Act::zeros(slots, width), Act::zeros(slots, width));
+        let mut outs = groups.parts(&mut gate);
+        outs.extend(groups.parts(&mut up));
+        self.products_into(&Input::new(x), &gates.chain(ups).collect::<Vec<_>>(), outs);
+        let hidden = self.swiglu(gate, &up);
+
+        let downs = networks().zip(&groups.hidden_rows);
+        let downs: Vec<_> = downs.map(|(ffn, rows)| Product { w: &ffn.down, x_rows: Some(rows) }).collect();
+        let mut by_slot = Act::zeros(slots, x.cols());
+        let outs = groups.parts(&mut by_slot);
+        self.products_into(&Input::new(&hidden), &downs, outs);
+
         let mut out = Act::zeros(x.rows(), x.cols());
-        for (slot, &(expert_idx, row)) in groups.slots.iter().enumerate() {
-            let out = out.row_mut(slot / routing.per_token);
-            add_scaled(self.isa, out, routing.weights[slot], by_expert[expert_idx].row(row));
-        }
+        self.in_parts(out.as_mut_slice(), x.cols(), |first, out| {
+            let first_slot = first / x.cols() * routing.per_token;
+            for (token, out) in out.chunks_exact_mut(x.cols()).enumerate() {
+                let slots =
+                    first_slot + token * routing.per_token..first_slot + (token + 1) * routing.per_token;
+                for slot in slots {
+                    add_scaled(self.isa, out, routing.weights[slot], by_slot.row(groups.row_of_slot[slot]));
+                }
+            }
+        });
         out
     }
 }
@@ -242,19 +259,35 @@ fn join_heads(by_head: &[Act]) -> Act {
     out
 }
 
-/// Tokens sorted by expert.
+/// Tokens sorted by expert: a row for each token of each expert, expert after expert.
 struct ByExpert {
     /// For each expert the tokens it serves.
     tokens: Vec<Vec<u32>>,
-    /// For each expert its rows in the hidden activations of all experts one after the other.
+    /// For each expert its rows.
     hidden_rows: Vec<Vec<u32>>,
-    /// For each slot of the routing: which expert of the list, and which of its rows.
-    slots: Vec<(usize, usize)>,
+    /// For each slot of the routing its row.
+    row_of_slot: Vec<usize>,
+}
+
+impl ByExpert {
+    /// The rows of each expert.
+    fn parts<'a>(&self, act: &'a mut Act) -> Vec<&'a mut [f32]> {
+        let cols = act.cols();
+        let mut rest = act.as_mut_slice();
+        self.tokens
+            .iter()
+            .map(|tokens| {
+                let (part, behind) = std::mem::take(&mut rest).split_at_mut(tokens.len() * cols);
+                rest = behind;
+                part
+            })
+            .collect()
+    }
 }
 
 fn group_by_expert(routing: &Routing, experts: &[(u32, FeedForward)]) -> ByExpert {
     let mut tokens: Vec<Vec<u32>> = vec![Vec::new(); experts.len()];
-    let slots = routing
+    let places: Vec<(usize, usize)> = routing
         .experts
         .iter()
         .enumerate()
@@ -266,7 +299,7 @@ fn group_by_expert(routing: &Routing, experts: &[(u32, FeedForward)]) -> ByExper
         })
         .collect();
     let mut next_row = 0;
-    let hidden_rows = tokens
+    let hidden_rows: Vec<Vec<u32>> = tokens
         .iter()
         .map(|tokens| {
             let first = next_row;
@@ -274,7 +307,8 @@ fn group_by_expert(routing: &Routing, experts: &[(u32, FeedForward)]) -> ByExper
             (first..next_row).collect()
         })
         .collect();
-    ByExpert { tokens, hidden_rows, slots }
+    let row_of_slot = places.iter().map(|&(expert, i)| hidden_rows[expert][i] as usize).collect();
+    ByExpert { tokens, hidden_rows, row_of_slot }
 }
 
 #[cfg(test)]

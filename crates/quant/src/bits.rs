@@ -1,18 +1,24 @@
 //! The few ways in which blocks hold numbers: little-endian halves, and 6-bit scales packed by twelve bytes.
 
-/// The f16 whose two bytes start at `at`, as f32 (exact).
+/// The f16 with these bits as f32 (exact).
 ///
 /// An f16 with its bits moved to where an f32 has them is the same number with an exponent too small by 112, which
 /// a product mends, subnormal numbers included; only infinity and NaN need their exponent filled up. So there is
-/// no branch, and loops over blocks vectorise.
+/// no branch, and loops over blocks and rows vectorise.
 #[inline(always)]
-pub(crate) fn f16_at(block: &[u8], at: usize) -> f32 {
+pub(crate) fn f16_to_f32(half: u16) -> f32 {
     const TWO_TO_112: f32 = f32::from_bits((127 + 112) << 23);
-    let half = u32::from(u16::from_le_bytes([block[at], block[at + 1]]));
+    let half = u32::from(half);
     let moved = (half & 0x7FFF) << 13;
     let scaled = (f32::from_bits(moved) * TWO_TO_112).to_bits();
     let magnitude = if half & 0x7C00 == 0x7C00 { moved | 0x7F80_0000 } else { scaled };
     f32::from_bits(magnitude | (half & 0x8000) << 16)
+}
+
+/// The f16 whose two bytes start at `at`, as f32 (exact).
+#[inline(always)]
+pub(crate) fn f16_at(block: &[u8], at: usize) -> f32 {
+    f16_to_f32(u16::from_le_bytes([block[at], block[at + 1]]))
 }
 
 /// The little-endian u32 whose bytes start at `at`.

@@ -2,7 +2,10 @@
 
 use half::{bf16, f16};
 
+use crate::bits::f16_to_f32;
+
 /// Decodes a row of F32.
+#[inline(always)]
 pub(crate) fn decode_f32(bytes: &[u8], out: &mut [f32]) {
     for (bytes, out) in bytes.as_chunks().0.iter().zip(out) {
         *out = f32::from_le_bytes(*bytes);
@@ -10,13 +13,15 @@ pub(crate) fn decode_f32(bytes: &[u8], out: &mut [f32]) {
 }
 
 /// Decodes a row of F16; exact.
+#[inline(always)]
 pub(crate) fn decode_f16(bytes: &[u8], out: &mut [f32]) {
     for (bytes, out) in bytes.as_chunks().0.iter().zip(out) {
-        *out = f16::from_le_bytes(*bytes).to_f32();
+        *out = f16_to_f32(u16::from_le_bytes(*bytes));
     }
 }
 
 /// Decodes a row of BF16; exact.
+#[inline(always)]
 pub(crate) fn decode_bf16(bytes: &[u8], out: &mut [f32]) {
     for (bytes, out) in bytes.as_chunks().0.iter().zip(out) {
         *out = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);

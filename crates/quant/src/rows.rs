@@ -94,6 +94,7 @@ pub fn unpack_blocks(dtype: Dtype, bytes: &[u8], codes: &mut [i8], scales: &mut 
 ///
 /// # Panics
 /// If the dtype holds no weights ([`Dtype::is_weight`]) or `bytes` is not `out.len()` elements long.
+#[inline(always)] // a caller compiles the float formats for its own instruction set
 pub fn decode_row(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     assert_eq!(Some(bytes.len()), dtype.row_bytes(out.len()), "{dtype}: {} values", out.len());
     match dtype {

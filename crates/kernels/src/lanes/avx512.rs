@@ -299,7 +299,7 @@ impl Vector for Avx512 {
     }
     #[inline(always)]
     fn prefetch(self, bytes: &[u8]) {
-        for line in bytes.as_chunks::<64>().0 {
+        for line in bytes.chunks(64) {
             // SAFETY: a prefetch is a hint for an address, here that of `line`; it changes no state.
             unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
         }

@@ -24,6 +24,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
+use crate::isa::Isa;
+
 /// Most rows of a register: two halves of eight.
 pub(crate) const ROWS_MAX: usize = 16;
 
@@ -151,6 +153,21 @@ pub(crate) trait Vector: Copy {
 
     /// Asks for `bytes` ahead of their use, into the second cache.
     fn prefetch(self, bytes: &[u8]);
+}
+
+/// Asks for `bytes` ahead of their use, where the instruction set can.
+pub(crate) fn prefetch(isa: Isa, bytes: &[u8]) {
+    match isa {
+        Isa::Scalar => {}
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2(proof) => proof.prefetch(bytes),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni(proof) => proof.prefetch(bytes),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(proof) => proof.prefetch(bytes),
+        #[cfg(not(target_arch = "x86_64"))]
+        Isa::Avx2(_) | Isa::AvxVnni(_) | Isa::Avx512(_) => {}
+    }
 }
 
 /// Registers by column: the k-th holds bytes 4k..4k + 4 of every row.

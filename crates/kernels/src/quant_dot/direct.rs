@@ -8,11 +8,11 @@
 use std::ops::Range;
 
 use super::{TileRows, four_codes, offset_log2};
-use crate::lanes::{Columns, Vector};
+use crate::lanes::Vector;
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
 use crate::quantize::QuantRow;
-use crate::stored::{Codes, Scales, Stored};
+use crate::stored::{Codes, Raw, Scales, Stored};
 
 /// A tile of rows.
 struct Tile<'a> {
@@ -59,11 +59,12 @@ fn tile_sums<V: Vector, F: Stored<B>, const B: usize>(v: V, tile: &Tile<'_>, x: 
         let blocks = tile.rows.blocks::<B>(b);
         let Scales { scales: w_scales, mins } = F::scales(v, &blocks);
         for span in 0..F::GROUPS / F::SPAN {
-            let w = F::codes(v, &blocks, span);
+            let raw = F::raw(v, &blocks, span);
+            let first = b * F::GROUPS + span * F::SPAN;
+            let dots = span_dots::<V, F, B>(v, &raw, span, &codes[first..][..F::SPAN]);
             for s in 0..F::SPAN {
-                let group = span * F::SPAN + s;
-                let at = b * F::GROUPS + group;
-                let dots = group_dots::<V, F, B>(v, &w[s], &codes[at], code_sums[at]);
+                let (group, at) = (span * F::SPAN + s, first + s);
+                let dots = sub_dots::<V, F, B>(v, dots[s], code_sums[at]);
                 for half in 0..32 / F::SUB {
                     let j = group * (32 / F::SUB) + half;
                     let scale = v.mul(w_scales[j], v.splat_f(scales[at]));
@@ -73,12 +74,20 @@ fn tile_sums<V: Vector, F: Stored<B>, const B: usize>(v: V, tile: &Tile<'_>, x: 
                         sums = v.fnma(mins[j], v.splat_f(x_sum), sums);
                     }
                 }
-                if let Some(fine) = fine.next_if(|fine| fine.block == at) {
-                    let dots = group_dots::<V, F, B>(v, &w[s], &fine.codes, fine.sums);
-                    for half in 0..32 / F::SUB {
-                        let scale = v.mul(w_scales[group * (32 / F::SUB) + half], v.splat_f(fine.scale));
-                        fine_sums = v.fma(v.to_floats(dots[half]), scale, fine_sums);
-                    }
+            }
+            while let Some(fine) = fine.next_if(|fine| fine.block < first + F::SPAN) {
+                let group = fine.block % F::GROUPS;
+                let x = &fine.codes;
+                let dots = match fine.block - first {
+                    0 => group_dots::<V, F, B, 0>(v, &raw, span, x),
+                    1 => group_dots::<V, F, B, 1>(v, &raw, span, x),
+                    2 => group_dots::<V, F, B, 2>(v, &raw, span, x),
+                    _ => group_dots::<V, F, B, 3>(v, &raw, span, x),
+                };
+                let dots = sub_dots::<V, F, B>(v, dots, fine.sums);
+                for half in 0..32 / F::SUB {
+                    let scale = v.mul(w_scales[group * (32 / F::SUB) + half], v.splat_f(fine.scale));
+                    fine_sums = v.fma(v.to_floats(dots[half]), scale, fine_sums);
                 }
             }
         }
@@ -86,19 +95,48 @@ fn tile_sums<V: Vector, F: Stored<B>, const B: usize>(v: V, tile: &Tile<'_>, x: 
     v.add_f(sums, fine_sums)
 }
 
-/// The exact products of one group for each row: of the whole group, or of each half of it; offsets taken off.
+/// The products of all groups of a span with codes for each, apart for the halves of each group.
 #[inline(always)]
-fn group_dots<V: Vector, F: Stored<B>, const B: usize>(
+fn span_dots<V: Vector, F: Stored<B>, const B: usize>(
     v: V,
-    w: &Columns<V>,
+    raw: &Raw<V>,
+    span: usize,
+    x: &[[i8; 32]],
+) -> [[V::Ints; 2]; 4] {
+    let mut dots = [[v.zero(); 2]; 4];
+    // The number of turns is known to the compiler, and the registers of `raw` have no index at run time.
+    for k in 0..8 {
+        let w = F::codes(v, raw, span, k);
+        for s in 0..F::SPAN {
+            dots[s][k / 4] = dot::<V, F, B>(v, dots[s][k / 4], w[s], v.splat_32(four_codes(&x[s], k)));
+        }
+    }
+    dots
+}
+
+/// The same for one group of the span.
+#[inline(always)]
+fn group_dots<V: Vector, F: Stored<B>, const B: usize, const S: usize>(
+    v: V,
+    raw: &Raw<V>,
+    span: usize,
     x: &[i8; 32],
+) -> [V::Ints; 2] {
+    let mut dots = [v.zero(); 2];
+    for k in 0..8 {
+        let w = F::codes(v, raw, span, k)[S];
+        dots[k / 4] = dot::<V, F, B>(v, dots[k / 4], w, v.splat_32(four_codes(x, k)));
+    }
+    dots
+}
+
+/// The products of one group, offsets taken off: of the whole group twice, or of each half of it.
+#[inline(always)]
+fn sub_dots<V: Vector, F: Stored<B>, const B: usize>(
+    v: V,
+    [lower, upper]: [V::Ints; 2],
     code_sums: [i32; 2],
 ) -> [V::Ints; 2] {
-    let (mut lower, mut upper) = (v.zero(), v.zero());
-    for k in 0..4 {
-        lower = dot::<V, F, B>(v, lower, w[k], v.splat_32(four_codes(x, k)));
-        upper = dot::<V, F, B>(v, upper, w[k + 4], v.splat_32(four_codes(x, k + 4)));
-    }
     if F::SUB == 32 {
         let whole = without_offset::<V>(v, v.add_32(lower, upper), F::CODES, code_sums[0] + code_sums[1]);
         [whole, whole]

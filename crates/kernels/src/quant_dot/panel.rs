@@ -87,11 +87,11 @@ pub(super) fn unpack<'a, V: Vector, F: Stored<B>, const B: usize, const R: usize
                 }
             }
             for span in 0..F::GROUPS / F::SPAN {
-                let w = F::codes(v, &blocks, span);
-                for s in 0..F::SPAN {
-                    let out = &mut codes[b * F::GROUPS + span * F::SPAN + s];
-                    for k in 0..8 {
-                        v.store(&mut out[k][r], w[s][k]);
+                let raw = F::raw(v, &blocks, span);
+                for k in 0..8 {
+                    let w = F::codes(v, &raw, span, k);
+                    for s in 0..F::SPAN {
+                        v.store(&mut codes[b * F::GROUPS + span * F::SPAN + s][k][r], w[s]);
                     }
                 }
             }

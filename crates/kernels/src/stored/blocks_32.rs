@@ -2,61 +2,50 @@
 
 use shoal_quant::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
 
-use super::{Codes, Scales, Span, Stored};
-use crate::lanes::{Blocks, Columns, Vector, columns, columns_16};
+use super::{Codes, FourCodes, Raw, Scales, Stored};
+use crate::lanes::{Blocks, Vector, columns, columns_16};
 
-/// The 32 nibbles of the 16 bytes at `at`, the low ones first.
+/// The 16 bytes at `at`, which hold 32 nibbles.
 #[inline(always)]
-pub(super) fn nibbles<V: Vector, const B: usize>(v: V, blocks: &Blocks<'_, B>, at: usize) -> Columns<V> {
-    let bytes = columns_16(v, blocks, at);
-    let mut out = [v.zero(); 8];
+pub(super) fn raw_nibbles<V: Vector, const B: usize>(v: V, blocks: &Blocks<'_, B>, at: usize) -> Raw<V> {
+    let mut raw = [[v.zero(); 8]; 3];
+    let words = columns_16(v, blocks, at);
     for k in 0..4 {
-        out[k] = v.and(bytes[k], v.splat_8(15));
-        out[k + 4] = v.and(v.srl_16(bytes[k], 4), v.splat_8(15));
+        raw[0][k] = words[k];
     }
-    out
+    raw
 }
 
-/// The entry of `table` for each code.
+/// Nibbles 4k..4k + 4 of 16 bytes, of which the low ones come first.
 #[inline(always)]
-pub(super) fn lookup<V: Vector>(v: V, table: &[i8; 16], mut codes: Columns<V>) -> Columns<V> {
-    for k in 0..8 {
-        codes[k] = v.lookup(table, codes[k]);
-    }
-    codes
+pub(super) fn nibbles<V: Vector>(v: V, raw: &Raw<V>, k: usize) -> V::Ints {
+    v.and(v.srl_16(raw[0][k % 4], 4 * (k / 4)), v.splat_8(15))
 }
 
-/// Signed codes as `dot_biased` takes them.
+/// The same with bit l of the word at `bits_at` as the fifth bit of code l.
 #[inline(always)]
-pub(super) fn bias_signed<V: Vector>(v: V, mut codes: Columns<V>) -> Columns<V> {
-    for k in 0..8 {
-        codes[k] = v.bias_signed(codes[k]);
-    }
-    codes
-}
-
-/// Nibbles with bit l of the word at `at` as the fifth bit of code l.
-#[inline(always)]
-fn with_fifth_bits<V: Vector, const B: usize>(
+fn raw_five_bits<V: Vector, const B: usize>(
     v: V,
-    mut codes: Columns<V>,
     blocks: &Blocks<'_, B>,
     at: usize,
-) -> Columns<V> {
-    let bits = v.words(blocks, at);
-    for k in 0..8 {
-        // Codes 4k..4k + 4 have four bits of byte k / 2.
-        let own_bits = v.splat_32(if k % 2 == 0 { 0x0804_0201 } else { 0x8040_2010_u32 as i32 });
-        codes[k] = v.or(codes[k], v.where_bits(v.spread_byte(bits, k / 2), own_bits, 16));
-    }
-    codes
+    bits_at: usize,
+) -> Raw<V> {
+    let mut raw = raw_nibbles(v, blocks, at);
+    raw[1][0] = v.words(blocks, bits_at);
+    raw
+}
+
+#[inline(always)]
+fn five_bits<V: Vector>(v: V, raw: &Raw<V>, k: usize) -> V::Ints {
+    // Codes 4k..4k + 4 have four bits of byte k / 2.
+    let own_bits = v.splat_32(if k % 2 == 0 { 0x0804_0201 } else { 0x8040_2010_u32 as i32 });
+    v.or(nibbles(v, raw, k), v.where_bits(v.spread_byte(raw[1][0], k / 2), own_bits, 16))
 }
 
 /// One group, the rest of the span unused.
 #[inline(always)]
-fn one<V: Vector>(v: V, codes: Columns<V>) -> Span<V> {
-    let unused = [v.zero(); 8];
-    [codes, unused, unused, unused]
+fn one<V: Vector>(v: V, codes: V::Ints) -> FourCodes<V> {
+    [codes, v.zero(), v.zero(), v.zero()]
 }
 
 /// The f16 that every block begins with.
@@ -84,8 +73,12 @@ impl Stored<{ q4_0::BYTES }> for Q4_0 {
     const CODES: Codes = Codes::Offset(3);
 
     #[inline(always)]
-    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { q4_0::BYTES }>, _span: usize) -> Span<V> {
-        one(v, nibbles(v, blocks, q4_0::QS))
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q4_0::BYTES }>, _span: usize) -> Raw<V> {
+        raw_nibbles(v, blocks, q4_0::QS)
+    }
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
+        one(v, nibbles(v, raw, k))
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q4_0::BYTES }>) -> Scales<V> {
@@ -102,8 +95,12 @@ impl Stored<{ q4_1::BYTES }> for Q4_1 {
     const CODES: Codes = Codes::WithMins;
 
     #[inline(always)]
-    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { q4_1::BYTES }>, _span: usize) -> Span<V> {
-        one(v, nibbles(v, blocks, q4_1::QS))
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q4_1::BYTES }>, _span: usize) -> Raw<V> {
+        raw_nibbles(v, blocks, q4_1::QS)
+    }
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
+        one(v, nibbles(v, raw, k))
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q4_1::BYTES }>) -> Scales<V> {
@@ -120,8 +117,12 @@ impl Stored<{ q5_0::BYTES }> for Q5_0 {
     const CODES: Codes = Codes::Offset(4);
 
     #[inline(always)]
-    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { q5_0::BYTES }>, _span: usize) -> Span<V> {
-        one(v, with_fifth_bits(v, nibbles(v, blocks, q5_0::QS), blocks, q5_0::QH))
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q5_0::BYTES }>, _span: usize) -> Raw<V> {
+        raw_five_bits(v, blocks, q5_0::QS, q5_0::QH)
+    }
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
+        one(v, five_bits(v, raw, k))
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q5_0::BYTES }>) -> Scales<V> {
@@ -138,8 +139,12 @@ impl Stored<{ q5_1::BYTES }> for Q5_1 {
     const CODES: Codes = Codes::WithMins;
 
     #[inline(always)]
-    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { q5_1::BYTES }>, _span: usize) -> Span<V> {
-        one(v, with_fifth_bits(v, nibbles(v, blocks, q5_1::QS), blocks, q5_1::QH))
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q5_1::BYTES }>, _span: usize) -> Raw<V> {
+        raw_five_bits(v, blocks, q5_1::QS, q5_1::QH)
+    }
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
+        one(v, five_bits(v, raw, k))
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q5_1::BYTES }>) -> Scales<V> {
@@ -156,8 +161,13 @@ impl Stored<{ q8_0::BYTES }> for Q8_0 {
     const CODES: Codes = Codes::Signed;
 
     #[inline(always)]
-    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { q8_0::BYTES }>, _span: usize) -> Span<V> {
-        one(v, bias_signed(v, columns(v, blocks, q8_0::QS)))
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q8_0::BYTES }>, _span: usize) -> Raw<V> {
+        let unused = [v.zero(); 8];
+        [columns(v, blocks, q8_0::QS), unused, unused]
+    }
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
+        one(v, v.bias_signed(raw[0][k]))
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q8_0::BYTES }>) -> Scales<V> {
@@ -174,8 +184,12 @@ impl Stored<{ iq4_nl::BYTES }> for Iq4Nl {
     const CODES: Codes = Codes::Signed;
 
     #[inline(always)]
-    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { iq4_nl::BYTES }>, _span: usize) -> Span<V> {
-        one(v, bias_signed(v, lookup(v, &iq4_nl::VALUES, nibbles(v, blocks, iq4_nl::QS))))
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { iq4_nl::BYTES }>, _span: usize) -> Raw<V> {
+        raw_nibbles(v, blocks, iq4_nl::QS)
+    }
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
+        one(v, v.bias_signed(v.lookup(&iq4_nl::VALUES, nibbles(v, raw, k))))
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { iq4_nl::BYTES }>) -> Scales<V> {
@@ -203,8 +217,12 @@ impl Stored<{ mxfp4::BYTES }> for Mxfp4 {
     const CODES: Codes = Codes::Offset(4);
 
     #[inline(always)]
-    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { mxfp4::BYTES }>, _span: usize) -> Span<V> {
-        one(v, lookup(v, &MXFP4_CODES, nibbles(v, blocks, mxfp4::QS)))
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { mxfp4::BYTES }>, _span: usize) -> Raw<V> {
+        raw_nibbles(v, blocks, mxfp4::QS)
+    }
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
+        one(v, v.lookup(&MXFP4_CODES, nibbles(v, raw, k)))
     }
     /// `2^(e - 128)` as the product of two powers that are normal numbers; the product is exact, subnormal or not.
     #[inline(always)]

@@ -2,26 +2,26 @@
 
 use shoal_quant::{iq2_xxs, iq4_nl, iq4_xs};
 
-use super::blocks_32::{bias_signed, lookup, nibbles};
-use super::{Codes, Scales, Span, Stored};
+use super::blocks_32::{nibbles, raw_nibbles};
+use super::{Codes, FourCodes, Raw, Scales, Stored};
 use crate::lanes::{Blocks, Vector, by_column, columns_16};
 
 pub(crate) struct Iq4Xs;
 
 impl Stored<{ iq4_xs::BYTES }> for Iq4Xs {
     const GROUPS: usize = 8;
-    const SPAN: usize = 2;
+    const SPAN: usize = 1;
     const SUB: usize = 32;
     const CODES: Codes = Codes::Signed;
 
     #[inline(always)]
-    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { iq4_xs::BYTES }>, span: usize) -> Span<V> {
-        let mut out = [[v.zero(); 8]; 4];
-        for g in 0..2 {
-            let nibbles = nibbles(v, blocks, iq4_xs::QS + 16 * (2 * span + g));
-            out[g] = bias_signed(v, lookup(v, &iq4_nl::VALUES, nibbles));
-        }
-        out
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { iq4_xs::BYTES }>, span: usize) -> Raw<V> {
+        raw_nibbles(v, blocks, iq4_xs::QS + 16 * span)
+    }
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
+        let codes = v.bias_signed(v.lookup(&iq4_nl::VALUES, nibbles(v, raw, k)));
+        [codes, v.zero(), v.zero(), v.zero()]
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { iq4_xs::BYTES }>) -> Scales<V> {
@@ -99,7 +99,7 @@ impl Stored<{ iq2_xxs::BYTES }> for Iq2Xxs {
     const CODES: Codes = Codes::Offset(6);
 
     #[inline(always)]
-    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { iq2_xxs::BYTES }>, span: usize) -> Span<V> {
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { iq2_xxs::BYTES }>, span: usize) -> Raw<V> {
         let mut rows = [v.zero(); 8];
         for i in 0..8 {
             let [magnitudes, minus] = magnitudes_and_signs(blocks[i], span);
@@ -110,7 +110,11 @@ impl Stored<{ iq2_xxs::BYTES }> for Iq2Xxs {
             rows[i] = v.sub_8(signed, v.splat_8(192)); // 64 added, modulo 256
         }
         let unused = [v.zero(); 8];
-        [by_column(v, rows), unused, unused, unused]
+        [by_column(v, rows), unused, unused]
+    }
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
+        [raw[0][k], v.zero(), v.zero(), v.zero()]
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { iq2_xxs::BYTES }>) -> Scales<V> {

@@ -2,8 +2,8 @@
 
 use shoal_quant::{q2_k, q3_k, q4_k, q5_k, q6_k};
 
-use super::{Codes, Scales, Span, Stored};
-use crate::lanes::{Blocks, Columns, Vector, columns, columns_16};
+use super::{Codes, FourCodes, Raw, Scales, Stored};
+use crate::lanes::{Blocks, Vector, columns, columns_16};
 
 /// Bits `at..at + bits` of every 32-bit lane.
 #[inline(always)]
@@ -32,15 +32,11 @@ fn scales_mins_6bit<V: Vector, const B: usize>(v: V, blocks: &Blocks<'_, B>) -> 
     out
 }
 
-/// The nibbles of 32 bytes: two groups of Q4_K and Q5_K.
+/// The low and the high nibbles of four bytes: two groups of Q4_K and Q5_K.
 #[inline(always)]
-fn two_nibbles<V: Vector>(v: V, bytes: Columns<V>) -> Span<V> {
-    let mut out = [[v.zero(); 8]; 4];
-    for k in 0..8 {
-        out[0][k] = v.and(bytes[k], v.splat_8(15));
-        out[1][k] = v.and(v.srl_16(bytes[k], 4), v.splat_8(15));
-    }
-    out
+fn two_nibbles<V: Vector>(v: V, bytes: V::Ints) -> FourCodes<V> {
+    let mask = v.splat_8(15);
+    [v.and(bytes, mask), v.and(v.srl_16(bytes, 4), mask), v.zero(), v.zero()]
 }
 
 /// Bit `from` of every byte, moved to bit `to`.
@@ -59,8 +55,13 @@ impl Stored<{ q4_k::BYTES }> for Q4K {
     const CODES: Codes = Codes::WithMins;
 
     #[inline(always)]
-    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { q4_k::BYTES }>, span: usize) -> Span<V> {
-        two_nibbles(v, columns(v, blocks, q4_k::QS + 32 * span))
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q4_k::BYTES }>, span: usize) -> Raw<V> {
+        let unused = [v.zero(); 8];
+        [columns(v, blocks, q4_k::QS + 32 * span), unused, unused]
+    }
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
+        two_nibbles(v, raw[0][k])
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q4_k::BYTES }>) -> Scales<V> {
@@ -77,13 +78,15 @@ impl Stored<{ q5_k::BYTES }> for Q5K {
     const CODES: Codes = Codes::WithMins;
 
     #[inline(always)]
-    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { q5_k::BYTES }>, span: usize) -> Span<V> {
-        let mut out = two_nibbles(v, columns(v, blocks, q5_k::QS + 32 * span));
-        let fifth = columns(v, blocks, q5_k::QH);
-        for k in 0..8 {
-            for g in 0..2 {
-                out[g][k] = v.or(out[g][k], bit_moved(v, fifth[k], 2 * span + g, 4));
-            }
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q5_k::BYTES }>, span: usize) -> Raw<V> {
+        let unused = [v.zero(); 8];
+        [columns(v, blocks, q5_k::QS + 32 * span), columns(v, blocks, q5_k::QH), unused]
+    }
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, raw: &Raw<V>, span: usize, k: usize) -> FourCodes<V> {
+        let mut out = two_nibbles(v, raw[0][k]);
+        for g in 0..2 {
+            out[g] = v.or(out[g], bit_moved(v, raw[1][k], 2 * span + g, 4));
         }
         out
     }
@@ -101,20 +104,22 @@ impl Stored<{ q6_k::BYTES }> for Q6K {
     const SUB: usize = 16;
     const CODES: Codes = Codes::Offset(5);
 
-    /// Four groups: the low and then the high nibbles of 64 bytes, under two bits each of 32 bytes of qh.
     #[inline(always)]
-    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { q6_k::BYTES }>, span: usize) -> Span<V> {
-        let [first, second] = [columns(v, blocks, 64 * span), columns(v, blocks, 64 * span + 32)];
-        let high = columns(v, blocks, q6_k::QH + 32 * span);
-        let mut out = [[v.zero(); 8]; 4];
-        for k in 0..8 {
-            let (low_mask, high_mask) = (v.splat_8(15), v.splat_8(0x30));
-            out[0][k] = v.or(v.and(first[k], low_mask), v.and(v.sll_16(high[k], 4), high_mask));
-            out[1][k] = v.or(v.and(second[k], low_mask), v.and(v.sll_16(high[k], 2), high_mask));
-            out[2][k] = v.or(v.and(v.srl_16(first[k], 4), low_mask), v.and(high[k], high_mask));
-            out[3][k] = v.or(v.and(v.srl_16(second[k], 4), low_mask), v.and(v.srl_16(high[k], 2), high_mask));
-        }
-        out
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q6_k::BYTES }>, span: usize) -> Raw<V> {
+        let (low, high) = (64 * span, q6_k::QH + 32 * span);
+        [columns(v, blocks, low), columns(v, blocks, low + 32), columns(v, blocks, high)]
+    }
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
+        // Four groups: the low and then the high nibbles of 64 bytes, under two bits each of 32 bytes of qh.
+        let [first, second, high] = [raw[0][k], raw[1][k], raw[2][k]];
+        let (low_mask, high_mask) = (v.splat_8(15), v.splat_8(0x30));
+        [
+            v.or(v.and(first, low_mask), v.and(v.sll_16(high, 4), high_mask)),
+            v.or(v.and(second, low_mask), v.and(v.sll_16(high, 2), high_mask)),
+            v.or(v.and(v.srl_16(first, 4), low_mask), v.and(high, high_mask)),
+            v.or(v.and(v.srl_16(second, 4), low_mask), v.and(v.srl_16(high, 2), high_mask)),
+        ]
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q6_k::BYTES }>) -> Scales<V> {
@@ -132,16 +137,16 @@ impl Stored<{ q6_k::BYTES }> for Q6K {
     }
 }
 
-/// The four groups of two bits of 32 bytes.
+/// The four pairs of bits of each of four bytes: four groups of Q2_K and Q3_K.
 #[inline(always)]
-fn four_pairs_of_bits<V: Vector>(v: V, bytes: Columns<V>) -> Span<V> {
-    let mut out = [[v.zero(); 8]; 4];
-    for k in 0..8 {
-        for s in 0..4 {
-            out[s][k] = v.and(v.srl_16(bytes[k], 2 * s), v.splat_8(3));
-        }
-    }
-    out
+fn four_pairs_of_bits<V: Vector>(v: V, bytes: V::Ints) -> FourCodes<V> {
+    let mask = v.splat_8(3);
+    [
+        v.and(bytes, mask),
+        v.and(v.srl_16(bytes, 2), mask),
+        v.and(v.srl_16(bytes, 4), mask),
+        v.and(v.srl_16(bytes, 6), mask),
+    ]
 }
 
 pub(crate) struct Q2K;
@@ -153,8 +158,13 @@ impl Stored<{ q2_k::BYTES }> for Q2K {
     const CODES: Codes = Codes::WithMins;
 
     #[inline(always)]
-    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { q2_k::BYTES }>, span: usize) -> Span<V> {
-        four_pairs_of_bits(v, columns(v, blocks, q2_k::QS + 32 * span))
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q2_k::BYTES }>, span: usize) -> Raw<V> {
+        let unused = [v.zero(); 8];
+        [columns(v, blocks, q2_k::QS + 32 * span), unused, unused]
+    }
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
+        four_pairs_of_bits(v, raw[0][k])
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q2_k::BYTES }>) -> Scales<V> {
@@ -181,13 +191,15 @@ impl Stored<{ q3_k::BYTES }> for Q3K {
     const CODES: Codes = Codes::Offset(2);
 
     #[inline(always)]
-    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, { q3_k::BYTES }>, span: usize) -> Span<V> {
-        let mut out = four_pairs_of_bits(v, columns(v, blocks, q3_k::QS + 32 * span));
-        let third = columns(v, blocks, 0);
-        for k in 0..8 {
-            for s in 0..4 {
-                out[s][k] = v.or(out[s][k], bit_moved(v, third[k], 4 * span + s, 2));
-            }
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q3_k::BYTES }>, span: usize) -> Raw<V> {
+        let unused = [v.zero(); 8];
+        [columns(v, blocks, q3_k::QS + 32 * span), columns(v, blocks, 0), unused]
+    }
+    #[inline(always)]
+    fn codes<V: Vector>(v: V, raw: &Raw<V>, span: usize, k: usize) -> FourCodes<V> {
+        let mut out = four_pairs_of_bits(v, raw[0][k]);
+        for s in 0..4 {
+            out[s] = v.or(out[s], bit_moved(v, raw[1][k], 4 * span + s, 2));
         }
         out
     }

@@ -1,7 +1,7 @@
 //! The stored formats as registers of codes: how the bytes of a block become codes and scales, for every instruction set.
 //!
 //! `shoal_quant` is the reference for every format; what stands here is the same in terms of [`Vector`]. A format says
-//! how to get the codes of a few groups of 32, by column, and the scales (and minima) of all rows, a row in each
+//! how to get at the codes of a few groups of 32, four codes of every row at a time, and the scales (and minima) of all rows, a row in each
 //! element. `quant_dot` does the rest. A new format needs its file in `shoal_quant` and one `impl` here.
 //!
 //! Codes must be what `dot` takes: unsigned and below 128. Formats with negative codes add an offset, a power of two,
@@ -53,8 +53,11 @@ impl<V: Vector> Scales<V> {
     }
 }
 
-/// Codes of up to four groups, by column.
-pub(crate) type Span<V> = [Columns<V>; 4];
+/// The bytes of a span as they are stored, by column: up to three times 32 of them.
+pub(crate) type Raw<V> = [Columns<V>; 3];
+
+/// For each group of a span four codes of every row.
+pub(crate) type FourCodes<V> = [<V as Vector>::Ints; 4];
 
 /// A stored format with blocks of `BYTES` bytes.
 pub(crate) trait Stored<const BYTES: usize> {
@@ -67,8 +70,10 @@ pub(crate) trait Stored<const BYTES: usize> {
     /// What the codes mean.
     const CODES: Codes;
 
-    /// The codes of groups `SPAN * span` and following; what lies past `SPAN` of them is not looked at.
-    fn codes<V: Vector>(v: V, blocks: &Blocks<'_, BYTES>, span: usize) -> Span<V>;
+    /// Brings the bytes of groups `SPAN * span` and following into registers.
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, BYTES>, span: usize) -> Raw<V>;
+    /// Codes 4k..4k + 4 of each of the groups; what lies past `SPAN` of them is not looked at.
+    fn codes<V: Vector>(v: V, raw: &Raw<V>, span: usize, k: usize) -> FourCodes<V>;
     /// The scales and minima of every row.
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, BYTES>) -> Scales<V>;
 }
