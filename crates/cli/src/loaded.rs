@@ -19,7 +19,7 @@ use crate::terminal::one_line;
 
 /// Memory beside weights and KV cache: what the bandwidth is measured with, or, at other times, the activations of a
 /// prompt's chunk; and the program itself.
-pub(crate) const WORKING_MEMORY: u64 = BUFFER_BYTES as u64 + (64 << 20);
+pub(crate) const WORKING_MEMORY: u64 = BUFFER_BYTES as u64 + (128 << 20);
 
 /// Context in tokens where none is asked for.
 const CONTEXT_LEN: usize = 4096;

@@ -7,8 +7,8 @@ use std::cell::RefCell;
 
 /// Buffers below this are left to the allocator, which keeps them itself.
 const KEPT_LEN_MIN: usize = 16 << 10;
-/// Elements that a thread keeps at most: 64 MiB.
-const KEPT_LEN_MAX: usize = 16 << 20;
+/// Elements that a thread keeps at most: 128 MiB, about what a step of 512 tokens has at a time.
+const KEPT_LEN_MAX: usize = 32 << 20;
 
 thread_local! {
     static KEPT: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };

@@ -59,11 +59,11 @@ impl<'a> BlockRows<'a> {
     /// The columns `columns` of the rows of the first `len` positions, copied.
     #[must_use]
     pub fn gather(&self, blocks: &[BlockId], len: usize, columns: Range<usize>) -> Act {
-        let mut data = Vec::with_capacity(len * columns.len());
+        let mut out = Act::zeros(len, columns.len());
         for position in 0..len {
-            data.extend_from_slice(&self.row(blocks, position)[columns.clone()]);
+            out.row_mut(position).copy_from_slice(&self.row(blocks, position)[columns.clone()]);
         }
-        Act::from_vec(len, columns.len(), data)
+        out
     }
 }
 

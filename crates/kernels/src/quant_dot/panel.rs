@@ -283,11 +283,15 @@ pub(super) fn emit<V: Vector, const R: usize, const T: usize>(
     for t in 0..T {
         let row = out.row_mut(first_token + t);
         for r in 0..R {
-            let mut values = V::zero_singles();
-            v.store_f(&mut values, sums[t][r]);
             let first = columns.start + r * V::ROWS;
-            let kept = V::ROWS.min(columns.end.saturating_sub(first));
-            row[first.min(columns.end)..][..kept].copy_from_slice(&values.as_ref()[..kept]);
+            if let Some(out) = row[first.min(columns.end)..columns.end].get_mut(..V::ROWS) {
+                v.store_floats(out, sums[t][r]);
+            } else {
+                let mut values = V::zero_singles();
+                v.store_f(&mut values, sums[t][r]);
+                let out = &mut row[first.min(columns.end)..columns.end];
+                out.copy_from_slice(&values.as_ref()[..out.len()]);
+            }
         }
     }
 }
