@@ -58,7 +58,7 @@ pub(crate) struct RuntimeArgs {
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<Bytes>,
     /// Instructions to use; `scalar` is the reference that any report can be replayed on
-    #[arg(long, value_name = "ISA", value_parser = ["scalar", "avx2", "avx512"])]
+    #[arg(long, value_name = "ISA", value_parser = ["scalar", "avx2", "avxvnni", "avx512"])]
     pub(crate) isa: Option<String>,
     /// Tokens of a prompt that are read in one step; the answer does not depend on it
     #[arg(long, value_name = "TOKENS", default_value_t = 512, value_parser = parse_chunk)]
@@ -218,7 +218,7 @@ pub(crate) struct PerplexityArgs {
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<Bytes>,
     /// Instructions to use
-    #[arg(long, value_name = "ISA", value_parser = ["scalar", "avx2", "avx512"])]
+    #[arg(long, value_name = "ISA", value_parser = ["scalar", "avx2", "avxvnni", "avx512"])]
     pub(crate) isa: Option<String>,
 }
 

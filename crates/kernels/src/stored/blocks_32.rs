@@ -8,12 +8,9 @@ use crate::lanes::{Blocks, Vector, columns, columns_16};
 /// The 16 bytes at `at`, which hold 32 nibbles.
 #[inline(always)]
 pub(super) fn raw_nibbles<V: Vector, const B: usize>(v: V, blocks: &Blocks<'_, B>, at: usize) -> Raw<V> {
-    let mut raw = [[v.zero(); 8]; 3];
-    let words = columns_16(v, blocks, at);
-    for k in 0..4 {
-        raw[0][k] = words[k];
-    }
-    raw
+    let [a, b, c, d] = columns_16(v, blocks, at);
+    let zero = v.zero();
+    [[a, b, c, d, zero, zero, zero, zero], [zero; 8], [zero; 8]]
 }
 
 /// Nibbles 4k..4k + 4 of 16 bytes, of which the low ones come first.
@@ -38,7 +35,7 @@ fn raw_five_bits<V: Vector, const B: usize>(
 #[inline(always)]
 fn five_bits<V: Vector>(v: V, raw: &Raw<V>, k: usize) -> V::Ints {
     // Codes 4k..4k + 4 have four bits of byte k / 2.
-    let own_bits = v.splat_32(if k % 2 == 0 { 0x0804_0201 } else { 0x8040_2010_u32 as i32 });
+    let own_bits = v.splat_32(if k.is_multiple_of(2) { 0x0804_0201 } else { 0x8040_2010_u32 as i32 });
     v.or(nibbles(v, raw, k), v.where_bits(v.spread_byte(raw[1][0], k / 2), own_bits, 16))
 }
 
