@@ -93,8 +93,8 @@ fn turn<V: Vector>(v: V, keys: &[&[f32]; SPLIT], turned: &mut [f32]) {
         for d in (0..dim / 8 * 8).step_by(8) {
             let mut rows = [v.zero(); 8];
             for i in 0..8 {
-                let upper = keys[(first + i + 8).min(SPLIT - 1)];
-                rows[i] = v.rows_8_floats(eight(keys[first + i], d), eight(upper, d));
+                let [a, b] = V::pair(i);
+                rows[i] = v.rows_8_floats([eight(keys[first + a], d), eight(keys[first + b], d)]);
             }
             let columns = by_column(v, rows);
             for k in 0..8 {

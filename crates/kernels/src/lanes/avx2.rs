@@ -68,41 +68,45 @@ impl<P: Products> Vector for P {
     const SIGNED_OFFSET_LOG2: Option<u32> = P::SIGNED_OFFSET_LOG2;
 
     #[inline(always)]
-    fn rows_32<const B: usize>(self, blocks: &Blocks<'_, B>, i: usize, at: usize) -> __m256i {
+    fn pair(i: usize) -> [usize; 2] {
+        [i, i]
+    }
+    #[inline(always)]
+    fn rows_32<const B: usize>(self, blocks: &Blocks<'_, Self, B>, i: usize, at: usize) -> __m256i {
         // SAFETY: the proof `self` exists only where `isa` saw every instruction of this file; loads and stores are of whole arrays.
         unsafe {
-            let bytes: &[u8; 32] = part(blocks[i], at);
+            let bytes: &[u8; 32] = blocks.part(i, at);
             _mm256_loadu_si256(bytes.as_ptr().cast())
         }
     }
     #[inline(always)]
-    fn rows_8_by_4(self, row: [u64; 4], _row_8: [u64; 4]) -> __m256i {
+    fn rows_8_by_4(self, [row, _]: [[u64; 4]; 2]) -> __m256i {
         // SAFETY: as above.
         unsafe { _mm256_set_epi64x(row[3] as i64, row[2] as i64, row[1] as i64, row[0] as i64) }
     }
     #[inline(always)]
-    fn rows_8_floats(self, row: &[f32; 8], _row_8: &[f32; 8]) -> __m256i {
+    fn rows_8_floats(self, [row, _]: [&[f32; 8]; 2]) -> __m256i {
         // SAFETY: as above.
         unsafe { _mm256_loadu_si256(row.as_ptr().cast()) }
     }
     #[inline(always)]
-    fn quads<const B: usize>(self, blocks: &Blocks<'_, B>, i: usize, at: usize) -> __m256i {
+    fn quads<const B: usize>(self, blocks: &Blocks<'_, Self, B>, i: usize, at: usize) -> __m256i {
         // SAFETY: as above.
-        unsafe { _mm256_set_m128i(load_128(part(blocks[i + 4], at)), load_128(part(blocks[i], at))) }
+        unsafe { _mm256_set_m128i(load_128(blocks.part(i + 4, at)), load_128(blocks.part(i, at))) }
     }
     #[inline(always)]
-    fn words<const B: usize>(self, blocks: &Blocks<'_, B>, at: usize) -> __m256i {
+    fn words<const B: usize>(self, blocks: &Blocks<'_, Self, B>, at: usize) -> __m256i {
         // SAFETY: as above.
         unsafe {
             _mm256_set_epi32(
-                word(blocks[7], at),
-                word(blocks[6], at),
-                word(blocks[5], at),
-                word(blocks[4], at),
-                word(blocks[3], at),
-                word(blocks[2], at),
-                word(blocks[1], at),
-                word(blocks[0], at),
+                blocks.word(7, at),
+                blocks.word(6, at),
+                blocks.word(5, at),
+                blocks.word(4, at),
+                blocks.word(3, at),
+                blocks.word(2, at),
+                blocks.word(1, at),
+                blocks.word(0, at),
             )
         }
     }
@@ -329,24 +333,11 @@ impl<P: Products> Vector for P {
         unsafe { _mm256_fnmadd_ps(a, b, c) }
     }
     #[inline(always)]
-    fn prefetch(self, bytes: &[u8]) {
-        for line in bytes.chunks(64) {
-            // SAFETY: a prefetch is a hint for an address, here that of `line`; it changes no state.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
-        }
+    fn prefetch(self, bytes: &[u8], at: usize) {
+        let line = bytes.as_ptr().wrapping_add(at);
+        // SAFETY: a prefetch is a hint for any address whatever; it reads nothing and changes no state.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
     }
-}
-
-/// The `N` bytes at `at`.
-#[inline(always)]
-fn part<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
-    block[at..].first_chunk().expect("the part lies within the block")
-}
-
-/// The little-endian word at `at`.
-#[inline(always)]
-fn word(block: &[u8], at: usize) -> i32 {
-    i32::from_le_bytes(*part(block, at))
 }
 
 #[inline]

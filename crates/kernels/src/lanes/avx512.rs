@@ -15,68 +15,73 @@ impl Vector for Avx512 {
     const SIGNED_OFFSET_LOG2: Option<u32> = Some(7);
 
     #[inline(always)]
-    fn rows_32<const B: usize>(self, blocks: &Blocks<'_, B>, i: usize, at: usize) -> __m512i {
+    fn pair(i: usize) -> [usize; 2] {
+        let first = if i < 4 { i } else { i + 4 };
+        [first, first + 4]
+    }
+    #[inline(always)]
+    fn rows_32<const B: usize>(self, blocks: &Blocks<'_, Self, B>, i: usize, at: usize) -> __m512i {
+        let [low, high] = Self::pair(i);
         // SAFETY: the proof `self` exists only where `isa` saw every instruction of this file; loads and stores are of whole arrays.
         unsafe {
-            let (low, high) = (load_256(part(blocks[i], at)), load_256(part(blocks[i + 8], at)));
+            let (low, high) = (load_256(blocks.part(low, at)), load_256(blocks.part(high, at)));
             _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
         }
     }
     #[inline(always)]
-    fn rows_8_by_4(self, row: [u64; 4], row_8: [u64; 4]) -> __m512i {
+    fn rows_8_by_4(self, [low, high]: [[u64; 4]; 2]) -> __m512i {
         // SAFETY: as above.
         unsafe {
             _mm512_set_epi64(
-                row_8[3] as i64,
-                row_8[2] as i64,
-                row_8[1] as i64,
-                row_8[0] as i64,
-                row[3] as i64,
-                row[2] as i64,
-                row[1] as i64,
-                row[0] as i64,
+                high[3] as i64,
+                high[2] as i64,
+                high[1] as i64,
+                high[0] as i64,
+                low[3] as i64,
+                low[2] as i64,
+                low[1] as i64,
+                low[0] as i64,
             )
         }
     }
     #[inline(always)]
-    fn rows_8_floats(self, row: &[f32; 8], row_8: &[f32; 8]) -> __m512i {
+    fn rows_8_floats(self, [low, high]: [&[f32; 8]; 2]) -> __m512i {
         // SAFETY: as above.
         unsafe {
-            let low = _mm512_castsi256_si512(_mm256_loadu_si256(row.as_ptr().cast()));
-            _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(row_8.as_ptr().cast()))
+            let low = _mm512_castsi256_si512(_mm256_loadu_si256(low.as_ptr().cast()));
+            _mm512_inserti64x4::<1>(low, _mm256_loadu_si256(high.as_ptr().cast()))
         }
     }
     #[inline(always)]
-    fn quads<const B: usize>(self, blocks: &Blocks<'_, B>, i: usize, at: usize) -> __m512i {
+    fn quads<const B: usize>(self, blocks: &Blocks<'_, Self, B>, i: usize, at: usize) -> __m512i {
         // SAFETY: as above.
         unsafe {
-            let low = _mm256_set_m128i(load_128(part(blocks[i + 4], at)), load_128(part(blocks[i], at)));
-            let high =
-                _mm256_set_m128i(load_128(part(blocks[i + 12], at)), load_128(part(blocks[i + 8], at)));
+            let low = _mm256_set_m128i(load_128(blocks.part(i + 4, at)), load_128(blocks.part(i, at)));
+            let high = _mm256_set_m128i(load_128(blocks.part(i + 12, at)), load_128(blocks.part(i + 8, at)));
             _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
         }
     }
     #[inline(always)]
-    fn words<const B: usize>(self, blocks: &Blocks<'_, B>, at: usize) -> __m512i {
+    fn words<const B: usize>(self, blocks: &Blocks<'_, Self, B>, at: usize) -> __m512i {
         // SAFETY: as above.
         unsafe {
             _mm512_set_epi32(
-                word(blocks[15], at),
-                word(blocks[14], at),
-                word(blocks[13], at),
-                word(blocks[12], at),
-                word(blocks[11], at),
-                word(blocks[10], at),
-                word(blocks[9], at),
-                word(blocks[8], at),
-                word(blocks[7], at),
-                word(blocks[6], at),
-                word(blocks[5], at),
-                word(blocks[4], at),
-                word(blocks[3], at),
-                word(blocks[2], at),
-                word(blocks[1], at),
-                word(blocks[0], at),
+                blocks.word(15, at),
+                blocks.word(14, at),
+                blocks.word(13, at),
+                blocks.word(12, at),
+                blocks.word(11, at),
+                blocks.word(10, at),
+                blocks.word(9, at),
+                blocks.word(8, at),
+                blocks.word(7, at),
+                blocks.word(6, at),
+                blocks.word(5, at),
+                blocks.word(4, at),
+                blocks.word(3, at),
+                blocks.word(2, at),
+                blocks.word(1, at),
+                blocks.word(0, at),
             )
         }
     }
@@ -210,12 +215,12 @@ impl Vector for Avx512 {
     #[inline(always)]
     fn lower_lanes(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: as above.
-        unsafe { _mm512_permutex2var_epi64(a, _mm512_set_epi64(13, 12, 5, 4, 9, 8, 1, 0), b) }
+        unsafe { _mm512_shuffle_i64x2::<0b10_00_10_00>(a, b) }
     }
     #[inline(always)]
     fn upper_lanes(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: as above.
-        unsafe { _mm512_permutex2var_epi64(a, _mm512_set_epi64(15, 14, 7, 6, 11, 10, 3, 2), b) }
+        unsafe { _mm512_shuffle_i64x2::<0b11_01_11_01>(a, b) }
     }
     #[inline(always)]
     fn load(self, bytes: &[u8; 64]) -> __m512i {
@@ -298,24 +303,11 @@ impl Vector for Avx512 {
         unsafe { _mm512_fnmadd_ps(a, b, c) }
     }
     #[inline(always)]
-    fn prefetch(self, bytes: &[u8]) {
-        for line in bytes.chunks(64) {
-            // SAFETY: a prefetch is a hint for an address, here that of `line`; it changes no state.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast()) };
-        }
+    fn prefetch(self, bytes: &[u8], at: usize) {
+        let line = bytes.as_ptr().wrapping_add(at);
+        // SAFETY: a prefetch is a hint for any address whatever; it reads nothing and changes no state.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
     }
-}
-
-/// The `N` bytes at `at`.
-#[inline(always)]
-fn part<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
-    block[at..].first_chunk().expect("the part lies within the block")
-}
-
-/// The little-endian word at `at`.
-#[inline(always)]
-fn word(block: &[u8], at: usize) -> i32 {
-    i32::from_le_bytes(*part(block, at))
 }
 
 #[inline]

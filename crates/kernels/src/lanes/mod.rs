@@ -1,8 +1,5 @@
 //! One register of codes from 8 or 16 weight rows: what the quantised kernels are written in.
 //!
-//! Functions over it are `#[inline(always)]` and have no closures: the features of an instruction set begin at the function
-//! that `quant_dot::x86` compiles for it, and what is not inlined there stays a call for every instruction.
-//!
 //! The kernels and the formats (`quant_dot`, `stored`) are written once, over [`Vector`]; an instruction set brings
 //! the some forty operations below and nothing else. The trait is implemented for the proof types of `isa`, so who has
 //! a `Vector` value has the instructions.
@@ -14,23 +11,21 @@
 //! side and turned at once, so that an element belongs to one row from then on and sums need not be added up across it:
 //!
 //! ```text
-//! by row      half h holds 32 bytes of row i + 8h:        [ row i: b0 .. b31 | row i+8: b0 .. b31 ]
+//! by row      a half holds 32 bytes of one row:           [ row i: b0 .. b31 | row i+4: b0 .. b31 ]
 //! by column   element r holds 4 bytes of row r:           [ r0: b0..b3 | r1: b0..b3 | ... | r15: b0..b3 ]
 //! ```
+//! Which two rows share a register by row is [`Vector::pair`]'s matter: those that one shuffle of lanes can put in order.
 //! Bytes are turned as they are stored, before codes are cut out of them: a byte with two codes is moved once.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod blocks;
+
+pub(crate) use blocks::Blocks;
 
 use crate::isa::Isa;
-
-/// Most rows of a register: two halves of eight.
-pub(crate) const ROWS_MAX: usize = 16;
-
-/// One block of each row of a tile. Instruction sets with eight rows look at the first eight.
-pub(crate) type Blocks<'a, const BYTES: usize> = [&'a [u8; BYTES]; ROWS_MAX];
 
 /// The operations of an instruction set on registers of one or two halves.
 ///
@@ -49,16 +44,19 @@ pub(crate) trait Vector: Copy {
     /// How [`Vector::bias_signed`] shifts signed codes: by `1 << n`, or not at all.
     const SIGNED_OFFSET_LOG2: Option<u32>;
 
-    /// By row: the 32 bytes at `at` of the blocks of rows i and i + 8.
-    fn rows_32<const BYTES: usize>(self, blocks: &Blocks<'_, BYTES>, i: usize, at: usize) -> Self::Ints;
-    /// By row: four times eight bytes for row i and for row i + 8.
-    fn rows_8_by_4(self, row: [u64; 4], row_8: [u64; 4]) -> Self::Ints;
-    /// By row: eight f32 of one row and of the row eight further on.
-    fn rows_8_floats(self, row: &[f32; 8], row_8: &[f32; 8]) -> Self::Ints;
+    /// The rows whose bytes are the halves of register `i` by row; with one half only the first counts.
+    fn pair(i: usize) -> [usize; 2];
+    /// By row: the 32 bytes at `at` of the blocks of the rows of `pair(i)`.
+    fn rows_32<const BYTES: usize>(self, blocks: &Blocks<'_, Self, BYTES>, i: usize, at: usize)
+    -> Self::Ints;
+    /// By row: four times eight bytes for each row of a pair.
+    fn rows_8_by_4(self, rows: [[u64; 4]; 2]) -> Self::Ints;
+    /// By row: eight f32 of each row of a pair.
+    fn rows_8_floats(self, rows: [&[f32; 8]; 2]) -> Self::Ints;
     /// The 16 bytes at `at` of the blocks of rows i, i + 4, i + 8, i + 12, a lane each.
-    fn quads<const BYTES: usize>(self, blocks: &Blocks<'_, BYTES>, i: usize, at: usize) -> Self::Ints;
+    fn quads<const BYTES: usize>(self, blocks: &Blocks<'_, Self, BYTES>, i: usize, at: usize) -> Self::Ints;
     /// The little-endian word at `at` of each row's block: element r for row r.
-    fn words<const BYTES: usize>(self, blocks: &Blocks<'_, BYTES>, at: usize) -> Self::Ints;
+    fn words<const BYTES: usize>(self, blocks: &Blocks<'_, Self, BYTES>, at: usize) -> Self::Ints;
 
     /// All bits zero.
     fn zero(self) -> Self::Ints;
@@ -110,9 +108,9 @@ pub(crate) trait Vector: Copy {
     fn unpack_low_64(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// Interleaves the upper 64-bit elements of each lane.
     fn unpack_high_64(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// In each half the lower lane of `a`, then that of `b`.
+    /// The lower lane of each half of `a`, then those of `b`.
     fn lower_lanes(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// In each half the upper lane of `a`, then that of `b`.
+    /// The upper lane of each half of `a`, then those of `b`.
     fn upper_lanes(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
 
     /// A register of bytes from memory.
@@ -151,22 +149,32 @@ pub(crate) trait Vector: Copy {
     /// `c - a * b`, rounded once.
     fn fnma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
 
-    /// Asks for `bytes` ahead of their use, into the second cache.
-    fn prefetch(self, bytes: &[u8]);
+    /// Asks for the cache line at `at` of `bytes` ahead of its use, into the second cache. Past the end it costs a little
+    /// and does nothing.
+    fn prefetch(self, bytes: &[u8], at: usize);
 }
+
+/// Bytes of a cache line.
+pub(crate) const LINE: usize = 64;
 
 /// Asks for `bytes` ahead of their use, where the instruction set can.
 pub(crate) fn prefetch(isa: Isa, bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
     match isa {
         Isa::Scalar => {}
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2(proof) => proof.prefetch(bytes),
-        #[cfg(target_arch = "x86_64")]
-        Isa::AvxVnni(proof) => proof.prefetch(bytes),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512(proof) => proof.prefetch(bytes),
-        #[cfg(not(target_arch = "x86_64"))]
-        Isa::Avx2(_) | Isa::AvxVnni(_) | Isa::Avx512(_) => {}
+        Isa::Avx2(proof) => prefetch_all(proof, bytes),
+        Isa::AvxVnni(proof) => prefetch_all(proof, bytes),
+        Isa::Avx512(proof) => prefetch_all(proof, bytes),
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (isa, bytes);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn prefetch_all<V: Vector>(v: V, bytes: &[u8]) {
+    for at in (0..bytes.len()).step_by(LINE) {
+        v.prefetch(bytes, at);
     }
 }
 
@@ -177,7 +185,7 @@ pub(crate) type Columns<V> = [<V as Vector>::Ints; 8];
 #[inline(always)]
 pub(crate) fn columns<V: Vector, const BYTES: usize>(
     v: V,
-    blocks: &Blocks<'_, BYTES>,
+    blocks: &Blocks<'_, V, BYTES>,
     at: usize,
 ) -> Columns<V> {
     let mut rows = [v.zero(); 8];
@@ -217,7 +225,7 @@ pub(crate) fn words_of_rows<V: Vector>(v: V, [a, b, c, d]: [V::Ints; 4]) -> [V::
 #[inline(always)]
 pub(crate) fn columns_16<V: Vector, const BYTES: usize>(
     v: V,
-    blocks: &Blocks<'_, BYTES>,
+    blocks: &Blocks<'_, V, BYTES>,
     at: usize,
 ) -> [V::Ints; 4] {
     words_of_rows(

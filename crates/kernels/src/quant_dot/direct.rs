@@ -8,10 +8,10 @@
 use std::ops::Range;
 
 use super::{TileRows, four_codes, offset_log2};
-use crate::lanes::Vector;
+use crate::lanes::{LINE, Vector};
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
-use crate::quantize::QuantRow;
+use crate::quantize::{Fine, QuantRow};
 use crate::stored::{Codes, Raw, Scales, Stored};
 
 /// A tile of rows.
@@ -33,13 +33,40 @@ pub(super) fn multiply<V: Vector, F: Stored<B>, const B: usize>(
 ) {
     for first in rows.clone().step_by(V::ROWS) {
         let next = w.bytes_of_rows(first + V::ROWS, V::ROWS);
-        let tile = Tile { rows: TileRows::new(w, first, rows.end), cols: w.cols(), next };
+        let tile = Tile { rows: TileRows::new::<V>(w, first), cols: w.cols(), next };
         let kept = V::ROWS.min(rows.end - first);
         for (t, x) in x.iter().enumerate() {
             let sums = tile_sums::<V, F, B>(v, &tile, x);
-            let mut values = V::zero_singles();
-            v.store_f(&mut values, sums);
-            out.row_mut(t)[first - rows.start..][..kept].copy_from_slice(&values.as_ref()[..kept]);
+            let out = &mut out.row_mut(t)[first - rows.start..][..kept];
+            if kept == V::ROWS {
+                v.store_floats(out, sums);
+            } else {
+                let mut values = V::zero_singles();
+                v.store_f(&mut values, sums);
+                out.copy_from_slice(&values.as_ref()[..kept]);
+            }
+        }
+    }
+}
+
+/// What one token brings to a block.
+struct Token<'a> {
+    codes: &'a [[i8; 32]],
+    scales: &'a [f32],
+    code_sums: &'a [[i32; 2]],
+    sums_16: &'a [[f32; 2]],
+    sums_32: &'a [f32],
+}
+
+impl<'a> Token<'a> {
+    #[inline(always)]
+    fn new(x: &QuantRow<'a>, first: usize, groups: usize) -> Self {
+        Self {
+            codes: &x.codes[first..][..groups],
+            scales: &x.scales[first..][..groups],
+            code_sums: &x.code_sums[first..][..groups],
+            sums_16: &x.sums_16[first..][..groups],
+            sums_32: &x.sums_32[first..][..groups],
         }
     }
 }
@@ -48,51 +75,88 @@ pub(super) fn multiply<V: Vector, F: Stored<B>, const B: usize>(
 #[inline(always)]
 fn tile_sums<V: Vector, F: Stored<B>, const B: usize>(v: V, tile: &Tile<'_>, x: &QuantRow<'_>) -> V::Floats {
     let (mut sums, mut fine_sums) = (v.splat_f(0.0), v.splat_f(0.0));
-    let mut fine = x.fine.iter().peekable();
-    let block_count = tile.cols / (32 * F::GROUPS);
-    let groups = block_count * F::GROUPS;
-    let (codes, scales, code_sums) = (&x.codes[..groups], &x.scales[..groups], &x.code_sums[..groups]);
-    let (sums_16, sums_32) = (&x.sums_16[..groups], &x.sums_32[..groups]);
-    for b in 0..block_count {
-        let ahead = (V::ROWS * B * b).min(tile.next.len());
-        v.prefetch(&tile.next[ahead..(ahead + V::ROWS * B).min(tile.next.len())]);
-        let blocks = tile.rows.blocks::<B>(b);
-        let Scales { scales: w_scales, mins } = F::scales(v, &blocks);
-        for span in 0..F::GROUPS / F::SPAN {
+    let mut fine = x.fine;
+    for b in 0..tile.cols / (32 * F::GROUPS) {
+        let blocks = tile.rows.blocks::<V, B>(b);
+        let token = Token::new(x, b * F::GROUPS, F::GROUPS);
+        let scales = F::scales(v, &blocks);
+        written_out!(span in 0..F::GROUPS / F::SPAN => {
             let raw = F::raw(v, &blocks, span);
-            let first = b * F::GROUPS + span * F::SPAN;
-            let dots = span_dots::<V, F, B>(v, &raw, span, &codes[first..][..F::SPAN]);
+            let dots = span_dots::<V, F, B>(v, &raw, span, &token.codes[span * F::SPAN..][..F::SPAN]);
             for s in 0..F::SPAN {
-                let (group, at) = (span * F::SPAN + s, first + s);
-                let dots = sub_dots::<V, F, B>(v, dots[s], code_sums[at]);
+                let group = span * F::SPAN + s;
+                ask_ahead::<V, F, B>(v, tile.next, b * F::GROUPS + group);
+                let dots = sub_dots::<V, F, B>(v, dots[s], token.code_sums[group]);
                 for half in 0..32 / F::SUB {
                     let j = group * (32 / F::SUB) + half;
-                    let scale = v.mul(w_scales[j], v.splat_f(scales[at]));
+                    let scale = v.mul(F::scale(v, &scales, j), v.splat_f(token.scales[group]));
                     sums = v.fma(v.to_floats(dots[half]), scale, sums);
                     if F::CODES == Codes::WithMins {
-                        let x_sum = if F::SUB == 32 { sums_32[at] } else { sums_16[at][half] };
-                        sums = v.fnma(mins[j], v.splat_f(x_sum), sums);
+                        let x_sum = if F::SUB == 32 { token.sums_32[group] } else { token.sums_16[group][half] };
+                        sums = v.fnma(F::min(v, &scales, j), v.splat_f(x_sum), sums);
                     }
                 }
             }
-            while let Some(fine) = fine.next_if(|fine| fine.block < first + F::SPAN) {
-                let group = fine.block % F::GROUPS;
-                let x = &fine.codes;
-                let dots = match fine.block - first {
-                    0 => group_dots::<V, F, B, 0>(v, &raw, span, x),
-                    1 => group_dots::<V, F, B, 1>(v, &raw, span, x),
-                    2 => group_dots::<V, F, B, 2>(v, &raw, span, x),
-                    _ => group_dots::<V, F, B, 3>(v, &raw, span, x),
-                };
-                let dots = sub_dots::<V, F, B>(v, dots, fine.sums);
-                for half in 0..32 / F::SUB {
-                    let scale = v.mul(w_scales[group * (32 / F::SUB) + half], v.splat_f(fine.scale));
-                    fine_sums = v.fma(v.to_floats(dots[half]), scale, fine_sums);
-                }
+            let end = b * F::GROUPS + (span + 1) * F::SPAN;
+            while let Some((first, rest)) = fine.split_first() && first.block < end {
+                fine_sums = add_fine::<V, F, B>(v, fine_sums, &raw, &scales, span, first);
+                fine = rest;
             }
-        }
+        });
     }
     v.add_f(sums, fine_sums)
+}
+
+/// Asks for the bytes of the next tile that will be worked on when this group's turn comes there: evenly, since a core
+/// has but a few dozen requests under way and waits if it makes more at once.
+#[inline(always)]
+fn ask_ahead<V: Vector, F: Stored<B>, const B: usize>(v: V, next: &[u8], group: usize) {
+    let group_bytes = V::ROWS * B / F::GROUPS;
+    for line in 0..group_bytes.div_ceil(LINE) {
+        v.prefetch(next, group * group_bytes + line * LINE);
+    }
+}
+
+/// Adds the second byte of a block of activations to the sums.
+#[inline(always)]
+fn add_fine<V: Vector, F: Stored<B>, const B: usize>(
+    v: V,
+    sums: V::Floats,
+    raw: &Raw<V>,
+    scales: &Scales<V>,
+    span: usize,
+    fine: &Fine,
+) -> V::Floats {
+    match fine.block % F::SPAN {
+        0 => add_fine_group::<V, F, B, 0>(v, sums, raw, scales, span, fine),
+        1 => add_fine_group::<V, F, B, 1>(v, sums, raw, scales, span, fine),
+        2 => add_fine_group::<V, F, B, 2>(v, sums, raw, scales, span, fine),
+        _ => add_fine_group::<V, F, B, 3>(v, sums, raw, scales, span, fine),
+    }
+}
+
+/// The same where the block is that of group `S` of the span.
+#[inline(always)]
+fn add_fine_group<V: Vector, F: Stored<B>, const B: usize, const S: usize>(
+    v: V,
+    mut sums: V::Floats,
+    raw: &Raw<V>,
+    scales: &Scales<V>,
+    span: usize,
+    fine: &Fine,
+) -> V::Floats {
+    let mut dots = [v.zero(); 2];
+    for k in 0..8 {
+        let w = F::codes(v, raw, span, k)[S];
+        dots[k / 4] = dot::<V, F, B>(v, dots[k / 4], w, v.splat_32(four_codes(&fine.codes, k)));
+    }
+    let dots = sub_dots::<V, F, B>(v, dots, fine.sums);
+    for half in 0..32 / F::SUB {
+        let j = (span * F::SPAN + S) * (32 / F::SUB) + half;
+        let scale = v.mul(F::scale(v, scales, j), v.splat_f(fine.scale));
+        sums = v.fma(v.to_floats(dots[half]), scale, sums);
+    }
+    sums
 }
 
 /// The products of all groups of a span with codes for each, apart for the halves of each group.
@@ -110,22 +174,6 @@ fn span_dots<V: Vector, F: Stored<B>, const B: usize>(
         for s in 0..F::SPAN {
             dots[s][k / 4] = dot::<V, F, B>(v, dots[s][k / 4], w[s], v.splat_32(four_codes(&x[s], k)));
         }
-    }
-    dots
-}
-
-/// The same for one group of the span.
-#[inline(always)]
-fn group_dots<V: Vector, F: Stored<B>, const B: usize, const S: usize>(
-    v: V,
-    raw: &Raw<V>,
-    span: usize,
-    x: &[i8; 32],
-) -> [V::Ints; 2] {
-    let mut dots = [v.zero(); 2];
-    for k in 0..8 {
-        let w = F::codes(v, raw, span, k)[S];
-        dots[k / 4] = dot::<V, F, B>(v, dots[k / 4], w, v.splat_32(four_codes(x, k)));
     }
     dots
 }

@@ -23,6 +23,36 @@
 //! Numerics  integers exact; f32 as above: |y - y_f64| <= (2 K / sub + 2) * f32::EPSILON * sum |terms|
 //! Cost      direct reads each weight byte once for each token, from memory for the first; panel once for all tokens
 
+/// `$body` for each `$i` below `$n`, which is at most 16, written out: registers have no index at run time.
+macro_rules! written_out {
+    ($i:ident in 0..$n:expr => $body:block) => {{
+        macro_rules! turn {
+            ($at:literal) => {
+                if $at < $n {
+                    let $i = $at;
+                    $body
+                }
+            };
+        }
+        turn!(0);
+        turn!(1);
+        turn!(2);
+        turn!(3);
+        turn!(4);
+        turn!(5);
+        turn!(6);
+        turn!(7);
+        turn!(8);
+        turn!(9);
+        turn!(10);
+        turn!(11);
+        turn!(12);
+        turn!(13);
+        turn!(14);
+        turn!(15);
+    }};
+}
+
 mod direct;
 mod panel;
 mod scalar;
@@ -31,10 +61,11 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::isa::Isa;
-use crate::lanes::{Blocks, ROWS_MAX, Vector};
+use crate::lanes::{Blocks, Vector};
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
 use crate::quantize::QuantRow;
@@ -77,27 +108,28 @@ pub(crate) fn multiply(
 }
 
 /// The rows of a register.
-struct TileRows<'a>([&'a [u8]; ROWS_MAX]);
+struct TileRows<'a> {
+    /// Row after row; the matrix itself, or a copy where it ends within the tile.
+    bytes: Cow<'a, [u8]>,
+    row_bytes: usize,
+}
 
 impl<'a> TileRows<'a> {
-    /// The rows from `first` on. From `end` on they are the last one again: what is made of them is not looked at.
+    /// The rows from `first` on. Rows past the end of the matrix are zeros: what is made of them is not looked at.
     #[inline(always)]
-    fn new(w: &'a Matrix, first: usize, end: usize) -> Self {
-        let mut rows: [&[u8]; ROWS_MAX] = [&[]; ROWS_MAX];
-        for r in 0..ROWS_MAX {
-            rows[r] = w.row_bytes((first + r).min(end - 1));
+    fn new<V: Vector>(w: &'a Matrix, first: usize) -> Self {
+        let row_bytes = w.byte_len() / w.rows();
+        let mut bytes = Cow::Borrowed(w.bytes_of_rows(first, V::ROWS));
+        if bytes.len() < V::ROWS * row_bytes {
+            bytes.to_mut().resize(V::ROWS * row_bytes, 0);
         }
-        Self(rows)
+        Self { bytes, row_bytes }
     }
 
     /// Block `b` of every row.
     #[inline(always)]
-    fn blocks<const B: usize>(&self, b: usize) -> Blocks<'a, B> {
-        let mut blocks = [&[0; B]; ROWS_MAX];
-        for r in 0..ROWS_MAX {
-            blocks[r] = self.0[r][b * B..].first_chunk().expect("a row is whole blocks");
-        }
-        blocks
+    fn blocks<V: Vector, const B: usize>(&self, b: usize) -> Blocks<'_, V, B> {
+        Blocks::new(&self.bytes[b * B..], self.row_bytes)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::lanes::Vector;
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
 use crate::quantize::QuantRow;
-use crate::stored::{Codes, Scales, Stored};
+use crate::stored::{Codes, Stored};
 
 /// Unpacked rows, kept by each thread from call to call.
 #[derive(Default)]
@@ -59,13 +59,12 @@ pub(super) struct Panel<'a, V: Vector, const R: usize> {
     pub(super) sub: usize,
 }
 
-/// Unpacks the panel from row `first` on. Rows from `end` on are the last one again.
+/// Unpacks the panel from row `first` on.
 #[inline(always)]
 pub(super) fn unpack<'a, V: Vector, F: Stored<B>, const B: usize, const R: usize>(
     v: V,
     w: &Matrix,
     first: usize,
-    end: usize,
     scratch: &'a mut Scratch,
 ) -> Panel<'a, V, R> {
     let (groups, subs) = (w.cols() / 32, w.cols() / F::SUB);
@@ -75,17 +74,17 @@ pub(super) fn unpack<'a, V: Vector, F: Stored<B>, const B: usize, const R: usize
     let scales = &mut V::as_singles_mut(&mut scratch.scales).as_chunks_mut::<R>().0[..subs];
     let mins = &mut V::as_singles_mut(&mut scratch.mins).as_chunks_mut::<R>().0[..subs];
     for r in 0..R {
-        let rows = TileRows::new(w, first + r * V::ROWS, end);
+        let rows = TileRows::new::<V>(w, first + r * V::ROWS);
         for b in 0..groups / F::GROUPS {
-            let blocks = rows.blocks::<B>(b);
-            let Scales { scales: block_scales, mins: block_mins } = F::scales(v, &blocks);
-            for j in 0..F::GROUPS * (32 / F::SUB) {
+            let blocks = rows.blocks::<V, B>(b);
+            let block_scales = F::scales(v, &blocks);
+            written_out!(j in 0..F::GROUPS * (32 / F::SUB) => {
                 let at = b * F::GROUPS * (32 / F::SUB) + j;
-                v.store_f(&mut scales[at][r], block_scales[j]);
+                v.store_f(&mut scales[at][r], F::scale(v, &block_scales, j));
                 if F::CODES == Codes::WithMins {
-                    v.store_f(&mut mins[at][r], block_mins[j]);
+                    v.store_f(&mut mins[at][r], F::min(v, &block_scales, j));
                 }
-            }
+            });
             for span in 0..F::GROUPS / F::SPAN {
                 let raw = F::raw(v, &blocks, span);
                 for k in 0..8 {

@@ -59,7 +59,7 @@ macro_rules! variant {
                 for first in rows.clone().step_by(ROWS) {
                     let columns = first - rows.start..(first + ROWS).min(rows.end) - rows.start;
                     let panel = with_stored!(w.dtype(), F, B => {
-                        unpack::<F, B>(proof, w, first, rows.end, scratch)
+                        unpack::<F, B>(proof, w, first, scratch)
                     });
                     let run = match (panel.kind, panel.sub) {
                         (Codes::WithMins, 32) => tiles::<32, true, false>,
@@ -78,11 +78,10 @@ macro_rules! variant {
             proof: $proof,
             w: &Matrix,
             first: usize,
-            end: usize,
             scratch: &'a mut panel::Scratch,
         ) -> panel::Panel<'a, $proof, $R> {
             // SAFETY: as above.
-            unsafe { unpack_with_features::<F, B>(proof, w, first, end, scratch) }
+            unsafe { unpack_with_features::<F, B>(proof, w, first, scratch) }
         }
 
         #[target_feature(enable = $features)]
@@ -90,10 +89,9 @@ macro_rules! variant {
             proof: $proof,
             w: &Matrix,
             first: usize,
-            end: usize,
             scratch: &'a mut panel::Scratch,
         ) -> panel::Panel<'a, $proof, $R> {
-            panel::unpack::<$proof, F, B, $R>(proof, w, first, end, scratch)
+            panel::unpack::<$proof, F, B, $R>(proof, w, first, scratch)
         }
 
         #[target_feature(enable = $features)]

@@ -7,7 +7,7 @@ use crate::lanes::{Blocks, Vector, columns, columns_16};
 
 /// The 16 bytes at `at`, which hold 32 nibbles.
 #[inline(always)]
-pub(super) fn raw_nibbles<V: Vector, const B: usize>(v: V, blocks: &Blocks<'_, B>, at: usize) -> Raw<V> {
+pub(super) fn raw_nibbles<V: Vector, const B: usize>(v: V, blocks: &Blocks<'_, V, B>, at: usize) -> Raw<V> {
     let [a, b, c, d] = columns_16(v, blocks, at);
     let zero = v.zero();
     [[a, b, c, d, zero, zero, zero, zero], [zero; 8], [zero; 8]]
@@ -23,7 +23,7 @@ pub(super) fn nibbles<V: Vector>(v: V, raw: &Raw<V>, k: usize) -> V::Ints {
 #[inline(always)]
 fn raw_five_bits<V: Vector, const B: usize>(
     v: V,
-    blocks: &Blocks<'_, B>,
+    blocks: &Blocks<'_, V, B>,
     at: usize,
     bits_at: usize,
 ) -> Raw<V> {
@@ -47,18 +47,17 @@ fn one<V: Vector>(v: V, codes: V::Ints) -> FourCodes<V> {
 
 /// The f16 that every block begins with.
 #[inline(always)]
-fn first_f16<V: Vector, const B: usize>(v: V, blocks: &Blocks<'_, B>) -> Scales<V> {
+fn first_f16<V: Vector, const B: usize>(v: V, blocks: &Blocks<'_, V, B>) -> Scales<V> {
     Scales::one(v, v.f16(v.words(blocks, 0)))
 }
 
 /// Scale and offset, both f16, at the beginning of every block.
 #[inline(always)]
-fn scale_and_offset<V: Vector, const B: usize>(v: V, blocks: &Blocks<'_, B>) -> Scales<V> {
+fn scale_and_offset<V: Vector, const B: usize>(v: V, blocks: &Blocks<'_, V, B>) -> Scales<V> {
     let both = v.words(blocks, 0);
-    let mut out = Scales::one(v, v.f16(both));
     // The minimum is what is taken off: the offset with its sign flipped.
-    out.mins[0] = v.f16(v.xor(v.srl_32(both, 16), v.splat_32(0x8000)));
-    out
+    let dmin = v.f16(v.xor(v.srl_32(both, 16), v.splat_32(0x8000)));
+    Scales { dmin, ..Scales::one(v, v.f16(both)) }
 }
 
 pub(crate) struct Q4_0;
@@ -70,7 +69,7 @@ impl Stored<{ q4_0::BYTES }> for Q4_0 {
     const CODES: Codes = Codes::Offset(3);
 
     #[inline(always)]
-    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q4_0::BYTES }>, _span: usize) -> Raw<V> {
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { q4_0::BYTES }>, _span: usize) -> Raw<V> {
         raw_nibbles(v, blocks, q4_0::QS)
     }
     #[inline(always)]
@@ -78,7 +77,7 @@ impl Stored<{ q4_0::BYTES }> for Q4_0 {
         one(v, nibbles(v, raw, k))
     }
     #[inline(always)]
-    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q4_0::BYTES }>) -> Scales<V> {
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { q4_0::BYTES }>) -> Scales<V> {
         first_f16(v, blocks)
     }
 }
@@ -92,7 +91,7 @@ impl Stored<{ q4_1::BYTES }> for Q4_1 {
     const CODES: Codes = Codes::WithMins;
 
     #[inline(always)]
-    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q4_1::BYTES }>, _span: usize) -> Raw<V> {
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { q4_1::BYTES }>, _span: usize) -> Raw<V> {
         raw_nibbles(v, blocks, q4_1::QS)
     }
     #[inline(always)]
@@ -100,7 +99,7 @@ impl Stored<{ q4_1::BYTES }> for Q4_1 {
         one(v, nibbles(v, raw, k))
     }
     #[inline(always)]
-    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q4_1::BYTES }>) -> Scales<V> {
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { q4_1::BYTES }>) -> Scales<V> {
         scale_and_offset(v, blocks)
     }
 }
@@ -114,7 +113,7 @@ impl Stored<{ q5_0::BYTES }> for Q5_0 {
     const CODES: Codes = Codes::Offset(4);
 
     #[inline(always)]
-    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q5_0::BYTES }>, _span: usize) -> Raw<V> {
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { q5_0::BYTES }>, _span: usize) -> Raw<V> {
         raw_five_bits(v, blocks, q5_0::QS, q5_0::QH)
     }
     #[inline(always)]
@@ -122,7 +121,7 @@ impl Stored<{ q5_0::BYTES }> for Q5_0 {
         one(v, five_bits(v, raw, k))
     }
     #[inline(always)]
-    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q5_0::BYTES }>) -> Scales<V> {
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { q5_0::BYTES }>) -> Scales<V> {
         first_f16(v, blocks)
     }
 }
@@ -136,7 +135,7 @@ impl Stored<{ q5_1::BYTES }> for Q5_1 {
     const CODES: Codes = Codes::WithMins;
 
     #[inline(always)]
-    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q5_1::BYTES }>, _span: usize) -> Raw<V> {
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { q5_1::BYTES }>, _span: usize) -> Raw<V> {
         raw_five_bits(v, blocks, q5_1::QS, q5_1::QH)
     }
     #[inline(always)]
@@ -144,7 +143,7 @@ impl Stored<{ q5_1::BYTES }> for Q5_1 {
         one(v, five_bits(v, raw, k))
     }
     #[inline(always)]
-    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q5_1::BYTES }>) -> Scales<V> {
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { q5_1::BYTES }>) -> Scales<V> {
         scale_and_offset(v, blocks)
     }
 }
@@ -158,7 +157,7 @@ impl Stored<{ q8_0::BYTES }> for Q8_0 {
     const CODES: Codes = Codes::Signed;
 
     #[inline(always)]
-    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q8_0::BYTES }>, _span: usize) -> Raw<V> {
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { q8_0::BYTES }>, _span: usize) -> Raw<V> {
         let unused = [v.zero(); 8];
         [columns(v, blocks, q8_0::QS), unused, unused]
     }
@@ -167,7 +166,7 @@ impl Stored<{ q8_0::BYTES }> for Q8_0 {
         one(v, v.bias_signed(raw[0][k]))
     }
     #[inline(always)]
-    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q8_0::BYTES }>) -> Scales<V> {
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { q8_0::BYTES }>) -> Scales<V> {
         first_f16(v, blocks)
     }
 }
@@ -181,7 +180,7 @@ impl Stored<{ iq4_nl::BYTES }> for Iq4Nl {
     const CODES: Codes = Codes::Signed;
 
     #[inline(always)]
-    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { iq4_nl::BYTES }>, _span: usize) -> Raw<V> {
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq4_nl::BYTES }>, _span: usize) -> Raw<V> {
         raw_nibbles(v, blocks, iq4_nl::QS)
     }
     #[inline(always)]
@@ -189,7 +188,7 @@ impl Stored<{ iq4_nl::BYTES }> for Iq4Nl {
         one(v, v.bias_signed(v.lookup(&iq4_nl::VALUES, nibbles(v, raw, k))))
     }
     #[inline(always)]
-    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { iq4_nl::BYTES }>) -> Scales<V> {
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq4_nl::BYTES }>) -> Scales<V> {
         first_f16(v, blocks)
     }
 }
@@ -214,7 +213,7 @@ impl Stored<{ mxfp4::BYTES }> for Mxfp4 {
     const CODES: Codes = Codes::Offset(4);
 
     #[inline(always)]
-    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { mxfp4::BYTES }>, _span: usize) -> Raw<V> {
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { mxfp4::BYTES }>, _span: usize) -> Raw<V> {
         raw_nibbles(v, blocks, mxfp4::QS)
     }
     #[inline(always)]
@@ -223,7 +222,7 @@ impl Stored<{ mxfp4::BYTES }> for Mxfp4 {
     }
     /// `2^(e - 128)` as the product of two powers that are normal numbers; the product is exact, subnormal or not.
     #[inline(always)]
-    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { mxfp4::BYTES }>) -> Scales<V> {
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { mxfp4::BYTES }>) -> Scales<V> {
         let exponent = v.and(v.words(blocks, 0), v.splat_32(255));
         let low = v.srl_32(exponent, 1);
         Scales::one(v, v.mul(power_of_two(v, low), power_of_two(v, v.sub_32(exponent, low))))

@@ -15,7 +15,7 @@ impl Stored<{ iq4_xs::BYTES }> for Iq4Xs {
     const CODES: Codes = Codes::Signed;
 
     #[inline(always)]
-    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { iq4_xs::BYTES }>, span: usize) -> Raw<V> {
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq4_xs::BYTES }>, span: usize) -> Raw<V> {
         raw_nibbles(v, blocks, iq4_xs::QS + 16 * span)
     }
     #[inline(always)]
@@ -24,18 +24,18 @@ impl Stored<{ iq4_xs::BYTES }> for Iq4Xs {
         [codes, v.zero(), v.zero(), v.zero()]
     }
     #[inline(always)]
-    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { iq4_xs::BYTES }>) -> Scales<V> {
-        let d_high = v.words(blocks, 0);
-        let low = v.words(blocks, iq4_xs::SCALES_L);
-        let d = v.f16(d_high);
-        let mut out = Scales::zero(v);
-        for k in 0..iq4_xs::SUBS {
-            let four = v.and(v.srl_32(low, 4 * k), v.splat_32(15));
-            let two = v.and(v.srl_32(d_high, 16 + 2 * k), v.splat_32(3));
-            let int = v.sub_32(v.or(four, v.sll_32(two, 4)), v.splat_32(32));
-            out.scales[k] = v.mul(d, v.to_floats(int));
-        }
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq4_xs::BYTES }>) -> Scales<V> {
+        let mut out = Scales::one(v, v.f16(v.words(blocks, 0)));
+        [out.words[0], out.words[1]] = [v.words(blocks, iq4_xs::SCALES_L), v.words(blocks, 0)];
         out
+    }
+    #[inline(always)]
+    fn scale<V: Vector>(v: V, scales: &Scales<V>, j: usize) -> V::Floats {
+        let [low, high, ..] = scales.words;
+        let four = v.and(v.srl_32(low, 4 * j), v.splat_32(15));
+        let two = v.and(v.srl_32(high, 16 + 2 * j), v.splat_32(3));
+        let int = v.sub_32(v.or(four, v.sll_32(two, 4)), v.splat_32(32));
+        v.mul(scales.d, v.to_floats(int))
     }
 }
 
@@ -81,12 +81,11 @@ const fn group_at(group: usize) -> usize {
 
 /// The magnitudes of a group and which of them are negative.
 #[inline(always)]
-fn magnitudes_and_signs(block: &[u8; iq2_xxs::BYTES], group: usize) -> [[u64; 4]; 2] {
-    let at = group_at(group);
-    let word = u32::from_le_bytes(*block[at + 4..].first_chunk().expect("a group is eight bytes"));
+fn magnitudes_and_signs(group: &[u8; 8]) -> [[u64; 4]; 2] {
+    let word = u64::from_le_bytes(*group) >> 32;
     let (mut magnitudes, mut minus) = ([0; 4], [0; 4]);
     for i in 0..4 {
-        magnitudes[i] = GRID[usize::from(block[at + i])];
+        magnitudes[i] = GRID[usize::from(group[i])];
         minus[i] = MINUS[(word >> (7 * i)) as usize & 127];
     }
     [magnitudes, minus]
@@ -99,14 +98,15 @@ impl Stored<{ iq2_xxs::BYTES }> for Iq2Xxs {
     const CODES: Codes = Codes::Offset(6);
 
     #[inline(always)]
-    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { iq2_xxs::BYTES }>, span: usize) -> Raw<V> {
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_xxs::BYTES }>, span: usize) -> Raw<V> {
         let mut rows = [v.zero(); 8];
         for i in 0..8 {
-            let [magnitudes, minus] = magnitudes_and_signs(blocks[i], span);
-            let [magnitudes_8, minus_8] =
-                if V::ROWS > 8 { magnitudes_and_signs(blocks[i + 8], span) } else { [[0; 4]; 2] };
-            let minus = v.rows_8_by_4(minus, minus_8);
-            let signed = v.sub_8(v.xor(v.rows_8_by_4(magnitudes, magnitudes_8), minus), minus);
+            let [a, b] = V::pair(i);
+            let [magnitudes_a, minus_a] = magnitudes_and_signs(blocks.part(a, group_at(span)));
+            let [magnitudes_b, minus_b] =
+                if V::ROWS > 8 { magnitudes_and_signs(blocks.part(b, group_at(span))) } else { [[0; 4]; 2] };
+            let minus = v.rows_8_by_4([minus_a, minus_b]);
+            let signed = v.sub_8(v.xor(v.rows_8_by_4([magnitudes_a, magnitudes_b]), minus), minus);
             rows[i] = v.sub_8(signed, v.splat_8(192)); // 64 added, modulo 256
         }
         let unused = [v.zero(); 8];
@@ -117,17 +117,19 @@ impl Stored<{ iq2_xxs::BYTES }> for Iq2Xxs {
         [raw[0][k], v.zero(), v.zero(), v.zero()]
     }
     #[inline(always)]
-    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { iq2_xxs::BYTES }>) -> Scales<V> {
-        let d = v.mul(v.f16(v.words(blocks, 0)), v.splat_f(0.25));
-        let mut out = Scales::zero(v);
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_xxs::BYTES }>) -> Scales<V> {
+        // The last four bits of each of eight groups: two of them to a word.
+        let mut out = Scales::one(v, v.mul(v.f16(v.words(blocks, 0)), v.splat_f(0.25)));
         for pair in 0..4 {
             let words = columns_16(v, blocks, group_at(2 * pair));
-            for k in 0..2 {
-                // d (0.5 + s) / 4, exact in any order of its factors.
-                let s = v.to_floats(v.srl_32(words[2 * k + 1], 28));
-                out.scales[2 * pair + k] = v.mul(d, v.fma(s, v.splat_f(1.0), v.splat_f(0.5)));
-            }
+            out.words[pair] = v.or(v.srl_32(words[1], 28), v.sll_32(v.srl_32(words[3], 28), 4));
         }
         out
+    }
+    #[inline(always)]
+    fn scale<V: Vector>(v: V, scales: &Scales<V>, j: usize) -> V::Floats {
+        // d (0.5 + s) / 4, exact in any order of its factors.
+        let s = v.and(v.srl_32(scales.words[j / 2], 4 * (j % 2)), v.splat_32(15));
+        v.mul(scales.d, v.fma(v.to_floats(s), v.splat_f(1.0), v.splat_f(0.5)))
     }
 }

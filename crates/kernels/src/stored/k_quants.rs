@@ -19,17 +19,34 @@ fn six_bits<V: Vector>(v: V, low: V::Ints, at: usize, high: V::Ints, high_at: us
 
 /// Scales and mins of Q4_K and Q5_K: d, dmin and twelve bytes of 6-bit integers (see `shoal_quant::q4_k`).
 #[inline(always)]
-fn scales_mins_6bit<V: Vector, const B: usize>(v: V, blocks: &Blocks<'_, B>) -> Scales<V> {
-    let [d_dmin, low, mins_low, high] = columns_16(v, blocks, 0);
-    let (d, dmin) = (v.f16(d_dmin), v.f16(v.srl_32(d_dmin, 16)));
-    let mut out = Scales::zero(v);
-    for j in 0..4 {
-        out.scales[j] = v.mul(d, v.to_floats(field(v, low, 8 * j, 6)));
-        out.mins[j] = v.mul(dmin, v.to_floats(field(v, mins_low, 8 * j, 6)));
-        out.scales[j + 4] = v.mul(d, v.to_floats(six_bits(v, high, 8 * j, low, 8 * j + 6)));
-        out.mins[j + 4] = v.mul(dmin, v.to_floats(six_bits(v, high, 8 * j + 4, mins_low, 8 * j + 6)));
-    }
-    out
+fn scales_mins_6bit<V: Vector, const B: usize>(v: V, blocks: &Blocks<'_, V, B>) -> Scales<V> {
+    let words = columns_16(v, blocks, 0);
+    Scales { d: v.f16(words[0]), dmin: v.f16(v.srl_32(words[0], 16)), words }
+}
+
+#[inline(always)]
+fn scale_6bit<V: Vector>(
+    v: V,
+    Scales { d, words: [_, low, _, high], .. }: &Scales<V>,
+    j: usize,
+) -> V::Floats {
+    let int =
+        if j < 4 { field(v, *low, 8 * j, 6) } else { six_bits(v, *high, 8 * (j - 4), *low, 8 * (j - 4) + 6) };
+    v.mul(*d, v.to_floats(int))
+}
+
+#[inline(always)]
+fn min_6bit<V: Vector>(
+    v: V,
+    Scales { dmin, words: [_, _, low, high], .. }: &Scales<V>,
+    j: usize,
+) -> V::Floats {
+    let int = if j < 4 {
+        field(v, *low, 8 * j, 6)
+    } else {
+        six_bits(v, *high, 8 * (j - 4) + 4, *low, 8 * (j - 4) + 6)
+    };
+    v.mul(*dmin, v.to_floats(int))
 }
 
 /// The low and the high nibbles of four bytes: two groups of Q4_K and Q5_K.
@@ -55,7 +72,7 @@ impl Stored<{ q4_k::BYTES }> for Q4K {
     const CODES: Codes = Codes::WithMins;
 
     #[inline(always)]
-    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q4_k::BYTES }>, span: usize) -> Raw<V> {
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { q4_k::BYTES }>, span: usize) -> Raw<V> {
         let unused = [v.zero(); 8];
         [columns(v, blocks, q4_k::QS + 32 * span), unused, unused]
     }
@@ -64,8 +81,16 @@ impl Stored<{ q4_k::BYTES }> for Q4K {
         two_nibbles(v, raw[0][k])
     }
     #[inline(always)]
-    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q4_k::BYTES }>) -> Scales<V> {
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { q4_k::BYTES }>) -> Scales<V> {
         scales_mins_6bit(v, blocks)
+    }
+    #[inline(always)]
+    fn scale<V: Vector>(v: V, scales: &Scales<V>, j: usize) -> V::Floats {
+        scale_6bit(v, scales, j)
+    }
+    #[inline(always)]
+    fn min<V: Vector>(v: V, scales: &Scales<V>, j: usize) -> V::Floats {
+        min_6bit(v, scales, j)
     }
 }
 
@@ -78,7 +103,7 @@ impl Stored<{ q5_k::BYTES }> for Q5K {
     const CODES: Codes = Codes::WithMins;
 
     #[inline(always)]
-    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q5_k::BYTES }>, span: usize) -> Raw<V> {
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { q5_k::BYTES }>, span: usize) -> Raw<V> {
         let unused = [v.zero(); 8];
         [columns(v, blocks, q5_k::QS + 32 * span), columns(v, blocks, q5_k::QH), unused]
     }
@@ -91,8 +116,16 @@ impl Stored<{ q5_k::BYTES }> for Q5K {
         out
     }
     #[inline(always)]
-    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q5_k::BYTES }>) -> Scales<V> {
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { q5_k::BYTES }>) -> Scales<V> {
         scales_mins_6bit(v, blocks)
+    }
+    #[inline(always)]
+    fn scale<V: Vector>(v: V, scales: &Scales<V>, j: usize) -> V::Floats {
+        scale_6bit(v, scales, j)
+    }
+    #[inline(always)]
+    fn min<V: Vector>(v: V, scales: &Scales<V>, j: usize) -> V::Floats {
+        min_6bit(v, scales, j)
     }
 }
 
@@ -105,7 +138,7 @@ impl Stored<{ q6_k::BYTES }> for Q6K {
     const CODES: Codes = Codes::Offset(5);
 
     #[inline(always)]
-    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q6_k::BYTES }>, span: usize) -> Raw<V> {
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { q6_k::BYTES }>, span: usize) -> Raw<V> {
         let (low, high) = (64 * span, q6_k::QH + 32 * span);
         [columns(v, blocks, low), columns(v, blocks, low + 32), columns(v, blocks, high)]
     }
@@ -122,18 +155,15 @@ impl Stored<{ q6_k::BYTES }> for Q6K {
         ]
     }
     #[inline(always)]
-    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q6_k::BYTES }>) -> Scales<V> {
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { q6_k::BYTES }>) -> Scales<V> {
         // d is the last two bytes of the block: a word that ends there.
         let d = v.f16(v.srl_32(v.words(blocks, q6_k::D - 2), 16));
-        let mut out = Scales::zero(v);
-        let words = columns_16(v, blocks, q6_k::SCALES);
-        for w in 0..4 {
-            for b in 0..4 {
-                let int = v.sra_32(v.sll_32(words[w], 24 - 8 * b), 24);
-                out.scales[4 * w + b] = v.mul(d, v.to_floats(int));
-            }
-        }
-        out
+        Scales { words: columns_16(v, blocks, q6_k::SCALES), ..Scales::one(v, d) }
+    }
+    #[inline(always)]
+    fn scale<V: Vector>(v: V, scales: &Scales<V>, j: usize) -> V::Floats {
+        let int = v.sra_32(v.sll_32(scales.words[j / 4], 24 - 8 * (j % 4)), 24);
+        v.mul(scales.d, v.to_floats(int))
     }
 }
 
@@ -158,7 +188,7 @@ impl Stored<{ q2_k::BYTES }> for Q2K {
     const CODES: Codes = Codes::WithMins;
 
     #[inline(always)]
-    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q2_k::BYTES }>, span: usize) -> Raw<V> {
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { q2_k::BYTES }>, span: usize) -> Raw<V> {
         let unused = [v.zero(); 8];
         [columns(v, blocks, q2_k::QS + 32 * span), unused, unused]
     }
@@ -167,18 +197,18 @@ impl Stored<{ q2_k::BYTES }> for Q2K {
         four_pairs_of_bits(v, raw[0][k])
     }
     #[inline(always)]
-    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q2_k::BYTES }>) -> Scales<V> {
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { q2_k::BYTES }>) -> Scales<V> {
         let d_dmin = v.words(blocks, q2_k::D);
-        let (d, dmin) = (v.f16(d_dmin), v.f16(v.srl_32(d_dmin, 16)));
-        let mut out = Scales::zero(v);
         let words = columns_16(v, blocks, 0);
-        for w in 0..4 {
-            for b in 0..4 {
-                out.scales[4 * w + b] = v.mul(d, v.to_floats(field(v, words[w], 8 * b, 4)));
-                out.mins[4 * w + b] = v.mul(dmin, v.to_floats(field(v, words[w], 8 * b + 4, 4)));
-            }
-        }
-        out
+        Scales { d: v.f16(d_dmin), dmin: v.f16(v.srl_32(d_dmin, 16)), words }
+    }
+    #[inline(always)]
+    fn scale<V: Vector>(v: V, scales: &Scales<V>, j: usize) -> V::Floats {
+        v.mul(scales.d, v.to_floats(field(v, scales.words[j / 4], 8 * (j % 4), 4)))
+    }
+    #[inline(always)]
+    fn min<V: Vector>(v: V, scales: &Scales<V>, j: usize) -> V::Floats {
+        v.mul(scales.dmin, v.to_floats(field(v, scales.words[j / 4], 8 * (j % 4) + 4, 4)))
     }
 }
 
@@ -191,7 +221,7 @@ impl Stored<{ q3_k::BYTES }> for Q3K {
     const CODES: Codes = Codes::Offset(2);
 
     #[inline(always)]
-    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, { q3_k::BYTES }>, span: usize) -> Raw<V> {
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { q3_k::BYTES }>, span: usize) -> Raw<V> {
         let unused = [v.zero(); 8];
         [columns(v, blocks, q3_k::QS + 32 * span), columns(v, blocks, 0), unused]
     }
@@ -204,25 +234,19 @@ impl Stored<{ q3_k::BYTES }> for Q3K {
         out
     }
     #[inline(always)]
-    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, { q3_k::BYTES }>) -> Scales<V> {
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { q3_k::BYTES }>) -> Scales<V> {
         // The last 16 bytes of the block: two of codes, twelve of scales, d.
         let words = columns_16(v, blocks, q3_k::SCALES - 2);
-        let mut packed = [v.zero(); 3];
+        let mut out = Scales::one(v, v.f16(v.srl_32(words[3], 16)));
         for w in 0..3 {
-            packed[w] = v.or(v.srl_32(words[w], 16), v.sll_32(words[w + 1], 16));
-        }
-        let d = v.f16(v.srl_32(words[3], 16));
-        let mut out = Scales::zero(v);
-        for k in 0..q3_k::SUBS {
-            let int = six_bits(
-                v,
-                packed[k % 8 / 4],
-                8 * (k % 4) + 4 * (k / 8),
-                packed[2],
-                8 * (k % 4) + 2 * (k / 4),
-            );
-            out.scales[k] = v.mul(d, v.to_floats(v.sub_32(int, v.splat_32(32))));
+            out.words[w] = v.or(v.srl_32(words[w], 16), v.sll_32(words[w + 1], 16));
         }
         out
+    }
+    #[inline(always)]
+    fn scale<V: Vector>(v: V, scales: &Scales<V>, j: usize) -> V::Floats {
+        let (low, high) = (scales.words[j % 8 / 4], scales.words[2]);
+        let int = six_bits(v, low, 8 * (j % 4) + 4 * (j / 8), high, 8 * (j % 4) + 2 * (j / 4));
+        v.mul(scales.d, v.to_floats(v.sub_32(int, v.splat_32(32))))
     }
 }

@@ -1,7 +1,7 @@
 //! The stored formats as registers of codes: how the bytes of a block become codes and scales, for every instruction set.
 //!
 //! `shoal_quant` is the reference for every format; what stands here is the same in terms of [`Vector`]. A format says
-//! how to get at the codes of a few groups of 32, four codes of every row at a time, and the scales (and minima) of all rows, a row in each
+//! how to get at the codes of a few groups of 32, four codes of every row at a time, and at the scale (and minimum) of a sub-block, a row in each
 //! element. `quant_dot` does the rest. A new format needs its file in `shoal_quant` and one `impl` here.
 //!
 //! Codes must be what `dot` takes: unsigned and below 128. Formats with negative codes add an offset, a power of two,
@@ -17,9 +17,6 @@ pub(crate) use k_quants::{Q2K, Q3K, Q4K, Q5K, Q6K};
 
 use crate::lanes::{Blocks, Columns, Vector};
 
-/// Most sub-blocks of a block.
-pub(crate) const SUBS_MAX: usize = 16;
-
 /// How codes relate to the weights they stand for: `weight = scale * (code - offset) - min`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Codes {
@@ -31,25 +28,20 @@ pub(crate) enum Codes {
     Signed,
 }
 
-/// Scales and minima of the sub-blocks of one block: a row in each element. Entries past the format's number are zero.
+/// What the scales and minima of one block are made of, a row in each element: the block's own factors and the words
+/// that hold the integers of its sub-blocks. [`Stored::scale`] puts them together where they are used, since sixteen
+/// finished scales would not stay in registers.
 pub(crate) struct Scales<V: Vector> {
-    pub(crate) scales: [V::Floats; SUBS_MAX],
-    pub(crate) mins: [V::Floats; SUBS_MAX],
+    pub(super) d: V::Floats,
+    pub(super) dmin: V::Floats,
+    pub(super) words: [V::Ints; 4],
 }
 
 impl<V: Vector> Scales<V> {
-    #[inline(always)]
-    fn zero(v: V) -> Self {
-        let zero = v.splat_f(0.0);
-        Self { scales: [zero; SUBS_MAX], mins: [zero; SUBS_MAX] }
-    }
-
     /// One scale for the whole block.
     #[inline(always)]
-    fn one(v: V, scale: V::Floats) -> Self {
-        let mut all = Self::zero(v);
-        all.scales[0] = scale;
-        all
+    fn one(v: V, d: V::Floats) -> Self {
+        Self { d, dmin: v.splat_f(0.0), words: [v.zero(); 4] }
     }
 }
 
@@ -71,11 +63,21 @@ pub(crate) trait Stored<const BYTES: usize> {
     const CODES: Codes;
 
     /// Brings the bytes of groups `SPAN * span` and following into registers.
-    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, BYTES>, span: usize) -> Raw<V>;
+    fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, BYTES>, span: usize) -> Raw<V>;
     /// Codes 4k..4k + 4 of each of the groups; what lies past `SPAN` of them is not looked at.
     fn codes<V: Vector>(v: V, raw: &Raw<V>, span: usize, k: usize) -> FourCodes<V>;
-    /// The scales and minima of every row.
-    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, BYTES>) -> Scales<V>;
+    /// Brings what scales and minima are made of into registers.
+    fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, BYTES>) -> Scales<V>;
+    /// The scale of sub-block `j` of every row.
+    #[inline(always)]
+    fn scale<V: Vector>(_v: V, scales: &Scales<V>, _j: usize) -> V::Floats {
+        scales.d
+    }
+    /// The minimum of sub-block `j` of every row, for formats with minima.
+    #[inline(always)]
+    fn min<V: Vector>(_v: V, scales: &Scales<V>, _j: usize) -> V::Floats {
+        scales.dmin
+    }
 }
 
 /// Puts the format of `$dtype` and the size of its blocks in place of `$F` and `$B` in `$body`.
