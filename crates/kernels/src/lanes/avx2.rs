@@ -272,6 +272,24 @@ impl<P: Products> Vector for P {
         self.load_f(values.first_chunk().expect("a whole register"))
     }
     #[inline(always)]
+    fn load_f32(self, bytes: &[u8]) -> __m256 {
+        let bytes: &[u8; 32] = bytes.first_chunk().expect("a whole register");
+        // SAFETY: as above.
+        unsafe { _mm256_loadu_ps(bytes.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn load_f16(self, bytes: &[u8]) -> __m256 {
+        let bytes: &[u8; 16] = bytes.first_chunk().expect("a whole register");
+        // SAFETY: as above.
+        unsafe { _mm256_cvtph_ps(load_128(bytes)) }
+    }
+    #[inline(always)]
+    fn load_bf16(self, bytes: &[u8]) -> __m256 {
+        let bytes: &[u8; 16] = bytes.first_chunk().expect("a whole register");
+        // SAFETY: as above.
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(load_128(bytes)))) }
+    }
+    #[inline(always)]
     fn store_floats(self, values: &mut [f32], a: __m256) {
         self.store_f(values.first_chunk_mut().expect("a whole register"), a);
     }

@@ -247,6 +247,24 @@ impl Vector for Avx512 {
         self.load_f(values.first_chunk().expect("a whole register"))
     }
     #[inline(always)]
+    fn load_f32(self, bytes: &[u8]) -> __m512 {
+        let bytes: &[u8; 64] = bytes.first_chunk().expect("a whole register");
+        // SAFETY: as above.
+        unsafe { _mm512_loadu_ps(bytes.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn load_f16(self, bytes: &[u8]) -> __m512 {
+        let bytes: &[u8; 32] = bytes.first_chunk().expect("a whole register");
+        // SAFETY: as above.
+        unsafe { _mm512_cvtph_ps(load_256(bytes)) }
+    }
+    #[inline(always)]
+    fn load_bf16(self, bytes: &[u8]) -> __m512 {
+        let bytes: &[u8; 32] = bytes.first_chunk().expect("a whole register");
+        // SAFETY: as above.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(load_256(bytes)))) }
+    }
+    #[inline(always)]
     fn store_floats(self, values: &mut [f32], a: __m512) {
         self.store_f(values.first_chunk_mut().expect("a whole register"), a);
     }

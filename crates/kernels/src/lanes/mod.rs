@@ -123,6 +123,12 @@ pub(crate) trait Vector: Copy {
     fn store_f(self, values: &mut Self::Singles, a: Self::Floats);
     /// A register of f32 from the beginning of `values`.
     fn load_floats(self, values: &[f32]) -> Self::Floats;
+    /// A register of little-endian f32 from the beginning of `bytes`.
+    fn load_f32(self, bytes: &[u8]) -> Self::Floats;
+    /// A register of f32 made of the f16 at the beginning of `bytes`.
+    fn load_f16(self, bytes: &[u8]) -> Self::Floats;
+    /// A register of f32 made of the bf16 at the beginning of `bytes`.
+    fn load_bf16(self, bytes: &[u8]) -> Self::Floats;
     /// A register of f32 to the beginning of `values`.
     fn store_floats(self, values: &mut [f32], a: Self::Floats);
     /// Memory as registers of bytes.

@@ -3,7 +3,12 @@
 //! Shapes    W: rows of K · x: T tokens [K] · y [T, rows]
 //! Numerics  f32 products and sums in 16 lanes, added in one tree; the same lanes in every variant, which differ
 //!           only in whether a multiply-add is fused. |y - y_f64| <= (K / 16 + 8) * f32::EPSILON * sum |w x|.
-//! Cost      four rows are decoded to f32 in the nearest cache, then each four of them meet four tokens
+//! Cost      up to two tokens read each weight from memory and turn it into f32 in registers (`direct`); for more, four
+//!           rows are decoded to f32 in the nearest cache, then each four of them meet four tokens
+
+mod direct;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -19,8 +24,25 @@ use crate::pool::Stripe;
 /// Rows and tokens that meet in registers.
 const TILE: usize = 4;
 
+/// Most tokens for which weights are turned into f32 anew for each.
+const DIRECT_TOKENS_MAX: usize = 2;
+
 /// Multiplies rows `rows` of `w` with every token: `out` is `[tokens, rows]`.
 pub(crate) fn multiply(isa: Isa, w: &Matrix, rows: Range<usize>, x: &[&[f32]], out: &mut Stripe<'_, f32>) {
+    #[cfg(target_arch = "x86_64")]
+    if x.len() <= DIRECT_TOKENS_MAX {
+        match isa {
+            Isa::Scalar => {}
+            Isa::Avx2(proof) => return x86::avx2(proof, w, rows, x, out),
+            Isa::AvxVnni(proof) => return x86::avx_vnni(proof, w, rows, x, out),
+            Isa::Avx512(proof) => return x86::avx512(proof, w, rows, x, out),
+        }
+    }
+    tiles(isa, w, rows, x, out);
+}
+
+/// Four rows decoded, then multiplied with four tokens at a time.
+fn tiles(isa: Isa, w: &Matrix, rows: Range<usize>, x: &[&[f32]], out: &mut Stripe<'_, f32>) {
     thread_local! {
         static FLOATS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
     }

@@ -1,0 +1,117 @@
+//! A few tokens: float weights turned into f32 in registers as they are read.
+//!
+//! Four rows go together, 16 lanes of sums each, and the bytes of the next four are asked for line by line on the way.
+//! Lanes, order and roundings are those of the tiles in the module above, so a token has one answer in any company.
+
+use std::ops::Range;
+
+use shoal_quant::Dtype;
+
+use super::TILE;
+use crate::lanes::{LINE, Vector};
+use crate::math::{LANES, sum_lanes};
+use crate::matmul::Matrix;
+use crate::pool::Stripe;
+
+/// A float format; `N` bytes hold 16 elements.
+pub(super) trait Element<const N: usize> {
+    /// Its name.
+    const DTYPE: Dtype;
+    /// The elements from `first` on, a register of them.
+    fn load<V: Vector>(v: V, bytes: &[u8; N], first: usize) -> V::Floats;
+}
+
+pub(super) struct F32;
+pub(super) struct F16;
+pub(super) struct Bf16;
+
+impl Element<64> for F32 {
+    const DTYPE: Dtype = Dtype::F32;
+
+    #[inline(always)]
+    fn load<V: Vector>(v: V, bytes: &[u8; 64], first: usize) -> V::Floats {
+        v.load_f32(&bytes[4 * first..])
+    }
+}
+
+impl Element<32> for F16 {
+    const DTYPE: Dtype = Dtype::F16;
+
+    #[inline(always)]
+    fn load<V: Vector>(v: V, bytes: &[u8; 32], first: usize) -> V::Floats {
+        v.load_f16(&bytes[2 * first..])
+    }
+}
+
+impl Element<32> for Bf16 {
+    const DTYPE: Dtype = Dtype::BF16;
+
+    #[inline(always)]
+    fn load<V: Vector>(v: V, bytes: &[u8; 32], first: usize) -> V::Floats {
+        v.load_bf16(&bytes[2 * first..])
+    }
+}
+
+/// Multiplies rows `rows` of `w` with every token.
+#[inline(always)]
+pub(super) fn multiply<V: Vector, E: Element<N>, const N: usize>(
+    v: V,
+    w: &Matrix,
+    rows: Range<usize>,
+    x: &[&[f32]],
+    out: &mut Stripe<'_, f32>,
+) {
+    for first in rows.clone().step_by(TILE) {
+        let kept = TILE.min(rows.end - first);
+        let mut w_rows: [&[u8]; TILE] = [&[]; TILE];
+        for r in 0..TILE {
+            w_rows[r] = w.row_bytes((first + r).min(rows.end - 1));
+        }
+        let next = w.bytes_of_rows(first + TILE, TILE);
+        for (t, x) in x.iter().enumerate() {
+            let sums = four_rows::<V, E, N>(v, w_rows, next, x);
+            out.row_mut(t)[first - rows.start..][..kept].copy_from_slice(&sums[..kept]);
+        }
+    }
+}
+
+#[inline(always)]
+fn four_rows<V: Vector, E: Element<N>, const N: usize>(
+    v: V,
+    rows: [&[u8]; TILE],
+    next: &[u8],
+    x: &[f32],
+) -> [f32; TILE] {
+    let (x_lanes, x_tail) = x.as_chunks::<LANES>();
+    let mut w_lanes: [&[[u8; N]]; TILE] = [&[]; TILE];
+    for r in 0..TILE {
+        w_lanes[r] = &rows[r].as_chunks().0[..x_lanes.len()];
+    }
+    let mut lanes = [[v.splat_f(0.0); 2]; TILE];
+    for (i, x) in x_lanes.iter().enumerate() {
+        for line in 0..(TILE * N).div_ceil(LINE) {
+            v.prefetch(next, i * TILE * N + line * LINE);
+        }
+        for part in 0..LANES / V::ROWS {
+            let x = v.load_floats(&x[part * V::ROWS..]);
+            for r in 0..TILE {
+                let w = E::load(v, &w_lanes[r][i], part * V::ROWS);
+                lanes[r][part] = v.fma(w, x, lanes[r][part]);
+            }
+        }
+    }
+    let mut sums = [0.0; TILE];
+    for r in 0..TILE {
+        let mut all = [0.0; LANES];
+        for part in 0..LANES / V::ROWS {
+            v.store_floats(&mut all[part * V::ROWS..][..V::ROWS], lanes[r][part]);
+        }
+        sums[r] = sum_lanes(all);
+        let w_tail = &mut [0.0; LANES][..x_tail.len()];
+        shoal_quant::decode_row(E::DTYPE, &rows[r][x_lanes.len() * N..], w_tail);
+        for (w, x) in w_tail.iter().zip(x_tail) {
+            sums[r] = w.mul_add(*x, sums[r]);
+        }
+    }
+    sums
+}

@@ -1,0 +1,49 @@
+//! The kernel for few tokens compiled for each instruction set of x86: the feature boundary, and nothing else.
+#![allow(unsafe_code)]
+
+use std::ops::Range;
+
+use shoal_quant::Dtype;
+
+use super::direct::{self, Bf16, Element, F16, F32};
+use crate::isa::{Avx2, Avx512, AvxVnni};
+use crate::matmul::Matrix;
+use crate::pool::Stripe;
+
+/// Defines `direct` for the proof type `$proof` of the features `$features`.
+macro_rules! variant {
+    ($name:ident, $proof:ident, $features:literal) => {
+        pub(super) fn $name(
+            proof: $proof,
+            w: &Matrix,
+            rows: Range<usize>,
+            x: &[&[f32]],
+            out: &mut Stripe<'_, f32>,
+        ) {
+            #[target_feature(enable = $features)]
+            fn with_features<E: Element<N>, const N: usize>(
+                proof: $proof,
+                w: &Matrix,
+                rows: Range<usize>,
+                x: &[&[f32]],
+                out: &mut Stripe<'_, f32>,
+            ) {
+                direct::multiply::<$proof, E, N>(proof, w, rows, x, out);
+            }
+            // SAFETY: a proof exists only where `isa` saw every feature named above.
+            let run = |run: unsafe fn($proof, &Matrix, Range<usize>, &[&[f32]], &mut Stripe<'_, f32>)| unsafe {
+                run(proof, w, rows, x, out);
+            };
+            match w.dtype() {
+                Dtype::F32 => run(with_features::<F32, 64>),
+                Dtype::F16 => run(with_features::<F16, 32>),
+                Dtype::BF16 => run(with_features::<Bf16, 32>),
+                dtype => unreachable!("{dtype} is not a float format"),
+            }
+        }
+    };
+}
+
+variant!(avx2, Avx2, "avx2,fma,f16c");
+variant!(avx_vnni, AvxVnni, "avx2,fma,f16c,avxvnni");
+variant!(avx512, Avx512, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
