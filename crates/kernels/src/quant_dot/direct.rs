@@ -7,8 +7,8 @@
 
 use std::ops::Range;
 
-use super::{TileRows, four_codes, offset_log2};
-use crate::lanes::{LINE, Vector};
+use super::{TileRows, ask_ahead, four_codes, offset_log2};
+use crate::lanes::Vector;
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
 use crate::quantize::{Fine, QuantRow};
@@ -105,16 +105,6 @@ fn tile_sums<V: Vector, F: Stored<B>, const B: usize>(v: V, tile: &Tile<'_>, x: 
         });
     }
     v.add_f(sums, fine_sums)
-}
-
-/// Asks for the bytes of the next tile that will be worked on when this group's turn comes there: evenly, since a core
-/// has but a few dozen requests under way and waits if it makes more at once.
-#[inline(always)]
-fn ask_ahead<V: Vector, F: Stored<B>, const B: usize>(v: V, next: &[u8], group: usize) {
-    let group_bytes = V::ROWS * B / F::GROUPS;
-    for line in 0..group_bytes.div_ceil(LINE) {
-        v.prefetch(next, group * group_bytes + line * LINE);
-    }
 }
 
 /// Adds the second byte of a block of activations to the sums.

@@ -13,7 +13,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::{TileRows, four_codes, offset_log2};
+use super::{TileRows, ask_ahead, four_codes, offset_log2};
 use crate::lanes::Vector;
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
@@ -75,6 +75,7 @@ pub(super) fn unpack<'a, V: Vector, F: Stored<B>, const B: usize, const R: usize
     let mins = &mut V::as_singles_mut(&mut scratch.mins).as_chunks_mut::<R>().0[..subs];
     for r in 0..R {
         let rows = TileRows::new::<V>(w, first + r * V::ROWS);
+        let next = w.bytes_of_rows(first + (R + r) * V::ROWS, V::ROWS); // the next panel's, due after all tokens
         for b in 0..groups / F::GROUPS {
             let blocks = rows.blocks::<V, B>(b);
             let block_scales = F::scales(v, &blocks);
@@ -87,6 +88,9 @@ pub(super) fn unpack<'a, V: Vector, F: Stored<B>, const B: usize, const R: usize
             });
             for span in 0..F::GROUPS / F::SPAN {
                 let raw = F::raw(v, &blocks, span);
+                for s in 0..F::SPAN {
+                    ask_ahead::<V, F, B>(v, next, b * F::GROUPS + span * F::SPAN + s);
+                }
                 for k in 0..8 {
                     let w = F::codes(v, &raw, span, k);
                     for s in 0..F::SPAN {
