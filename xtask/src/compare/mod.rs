@@ -166,7 +166,7 @@ fn described(run: &Run) -> String {
     let speeds: Vec<String> =
         TESTS.iter().map(|&test| format!("{test} {:.1}", run.tokens_per_s[test])).collect();
     let noise = run.noise;
-    let fate = run.thrown_away.as_ref().map_or(String::new(), |why| format!("; thrown away: {why}"));
+    let fate = if run.thrown_away.is_some() { ": thrown away" } else { "" };
     format!(
         "round {} · {}: {} ({:.1} s; waited {:.1} %, steal {:.1} %, others {:.1} %){fate}",
         run.round,
@@ -286,7 +286,11 @@ mod tests {
             thrown_away: noise.objection(),
         });
         let told = described(&comparison.runs[0]);
-        assert!(told.contains("tg32 2.5") && told.contains("thrown away: its threads waited"), "{told}");
+        assert!(
+            told.contains("tg32 2.5")
+                && told.contains("(1.0 s; waited 3.1 %, steal 0.0 %, others 2.0 %): thrown away"),
+            "{told}"
+        );
         let model = ModelFile { name: "m.gguf".to_owned(), bytes: 5, hash_of_first_mib: "0".to_owned() };
         let record = comparison.record(&engines, model, 1, "shoal 0");
         let json = serde_json::to_value(&record).unwrap();
