@@ -1,6 +1,7 @@
 //! Project chores, run as `cargo xtask CHORE`: see [`USAGE`].
 
 mod ci;
+mod compare;
 mod convert;
 mod tidy;
 
@@ -12,7 +13,8 @@ const USAGE: &str = "usage: cargo xtask CHORE
   ci       everything that must pass: format, tidy, clippy, tests, doc tests
   test     all tests
   tidy     the house rules: imports, unsafe code, lengths of files and functions, words
-  convert  a small checkpoint in hub layout to GGUF";
+  convert  a small checkpoint in hub layout to GGUF
+  compare  speeds beside other engines on one file, in alternation, with a record; --help says how";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -21,6 +23,7 @@ fn main() -> ExitCode {
         "ci" if rest.is_empty() => ci::run(),
         "test" if rest.is_empty() => ci::test(),
         "tidy" if rest.is_empty() => tidy::run(),
+        "compare" => compare::run(rest),
         "convert" => convert::run(rest),
         _ => Err(anyhow::anyhow!("{USAGE}")),
     };

@@ -62,8 +62,11 @@ fn collect(dir: &Path, prefix: &str, texts: &mut Vec<TextFile>) -> Result<()> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
+        if name == ".git" {
+            continue; // a folder, or in a linked worktree a file with the path of one
+        }
         let (path, metadata) = (format!("{prefix}{name}"), entry.metadata()?);
-        if metadata.is_dir() && name != ".git" && !IGNORED_DIRS.contains(&name.as_str()) {
+        if metadata.is_dir() && !IGNORED_DIRS.contains(&name.as_str()) {
             collect(&entry.path(), &format!("{path}/"), texts)?;
         } else if metadata.is_file() && metadata.len() <= TEXT_BYTES_MAX {
             // What is not UTF-8 is no text.
