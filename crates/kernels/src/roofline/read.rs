@@ -1,4 +1,4 @@
-//! How fast this machine reads memory: the bound that decoding is held against.
+//! How fast memory is read: the bound that decoding is held against.
 
 use std::time::Instant;
 
@@ -19,11 +19,13 @@ fn sum_words_body<const FUSED: bool>(words: &[u64]) -> u64 {
     words.iter().fold(0, |sum, word| sum.wrapping_add(*word))
 }
 
-/// Measures the read bandwidth of all threads of `pool` together, in bytes per second: the best of a few passes
-/// over memory that the caches do not hold. Takes about a tenth of a second and [`BUFFER_BYTES`] of memory.
-#[must_use]
-pub fn measure_read_bandwidth(isa: Isa, pool: &Pool) -> f64 {
-    let words = vec![1u64; BUFFER_BYTES / 8];
+/// What is read: written once, since pages that nobody wrote are all one page.
+pub(super) fn buffer() -> Vec<u64> {
+    vec![1; BUFFER_BYTES / 8]
+}
+
+/// Reads `words` with all threads of `pool` together: bytes per second, the best of a few passes.
+pub(super) fn bytes_per_s(isa: Isa, pool: &Pool, words: &[u64]) -> f64 {
     let part_len = 1 << 17; // 1 MiB a time: long runs, yet threads finish together
     let mut seconds_best = f64::INFINITY;
     for _ in 0..PASSES {
@@ -34,7 +36,7 @@ pub fn measure_read_bandwidth(isa: Isa, pool: &Pool) -> f64 {
         });
         seconds_best = seconds_best.min(start.elapsed().as_secs_f64());
     }
-    BUFFER_BYTES as f64 / seconds_best
+    size_of_val(words) as f64 / seconds_best
 }
 
 #[cfg(test)]
