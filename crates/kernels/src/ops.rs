@@ -393,15 +393,17 @@ mod tests {
         let (cpu, x) = (cpu(1), Act::zeros(3, 32));
         let (float, quantised) = (matrix(4, 32, 1), Matrix::new(Dtype::Q8_0, 2, 32, Blob::copy_of(&[0; 68])));
         let [_, _] = cpu.in_section("head").matmuls(&x, [&float, &quantised]);
-        let want =
-            Work { weight_bytes: 4 * 32 * 4 + 68, int8_macs: 2 * 32 * 3, float_macs: 4 * 32 * 3 };
+        let want = Work { weight_bytes: 4 * 32 * 4 + 68, int8_macs: 2 * 32 * 3, float_macs: 4 * 32 * 3 };
         assert_eq!(cpu.work(), want, "all sections count together");
 
         let routing = Routing { per_token: 1, experts: vec![5, 1, 5], weights: vec![1.0; 3] };
         let network = || FeedForward { gate: matrix(8, 32, 2), up: matrix(8, 32, 3), down: matrix(32, 8, 4) };
         let _ = cpu.experts(&x, &routing, &[(1, network()), (5, network())]);
         let experts = cpu.work() - want;
-        assert_eq!(experts, Work { weight_bytes: 2 * 3 * 8 * 32 * 4, int8_macs: 0, float_macs: 3 * 3 * 8 * 32 });
+        assert_eq!(
+            experts,
+            Work { weight_bytes: 2 * 3 * 8 * 32 * 4, int8_macs: 0, float_macs: 3 * 3 * 8 * 32 }
+        );
 
         let keys = BlockRows { data: &[0.0; 64 * 12], block_len: 64, width: 12 };
         let span = AttendSpan { rows: 0..2, first_pos: 10, blocks: &[shoal_base::BlockId(0)] };

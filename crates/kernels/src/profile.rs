@@ -117,7 +117,9 @@ struct Running<'a> {
 
 impl Drop for Timer<'_> {
     fn drop(&mut self) {
-        let Some(Running { profiler, section, operation, work_before, start }) = self.0.take() else { return };
+        let Some(Running { profiler, section, operation, work_before, start }) = self.0.take() else {
+            return;
+        };
         let (time, work) = (start.elapsed(), profiler.work.total() - work_before);
         let mut entries = profiler.entries();
         let known = entries.iter_mut().find(|entry| (entry.section, entry.operation) == (section, operation));
@@ -157,7 +159,9 @@ mod tests {
         assert_eq!(profile.entries.len(), 3, "{profile:?}");
         let outer = entry("layer", "outer").expect("it ran");
         assert_eq!((outer.calls, outer.work.weight_bytes), (2, 10));
-        assert!(entry("head", "outer").is_some_and(|entry| entry.calls == 1 && entry.work == Work::default()));
+        assert!(
+            entry("head", "outer").is_some_and(|entry| entry.calls == 1 && entry.work == Work::default())
+        );
         assert!(entry("-", OTHER).is_some());
         assert_eq!(profile.entries.iter().map(|entry| entry.time).sum::<Duration>(), profile.wall);
         assert!(profile.entries.is_sorted_by(|a, b| a.time >= b.time));

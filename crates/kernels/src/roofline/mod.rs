@@ -108,7 +108,9 @@ impl Roofline {
         let begins_at_one = bounds.first().is_some_and(|first| first.threads == 1);
         let ascends = bounds.is_sorted_by(|a, b| a.threads < b.threads);
         let positive = bounds.iter().all(|bounds| {
-            [bounds.read_bytes_per_s, bounds.int8_macs_per_s, bounds.bf16_macs_per_s].into_iter().all(positive)
+            [bounds.read_bytes_per_s, bounds.int8_macs_per_s, bounds.bf16_macs_per_s]
+                .into_iter()
+                .all(positive)
         });
         (begins_at_one && ascends && positive).then_some(Self(bounds))
     }
@@ -198,7 +200,8 @@ mod tests {
         assert_eq!(thread_counts(1).collect::<Vec<_>>(), [1]);
         assert_eq!(thread_counts(4).collect::<Vec<_>>(), [1, 2, 4]);
         assert_eq!(thread_counts(6).collect::<Vec<_>>(), [1, 2, 4, 6]);
-        let roofline = Roofline::new(vec![bounds(1, 10.0), bounds(2, 18.0), bounds(6, 30.0)]).expect("ascending");
+        let roofline =
+            Roofline::new(vec![bounds(1, 10.0), bounds(2, 18.0), bounds(6, 30.0)]).expect("ascending");
         let read = |threads| roofline.at(threads).read_bytes_per_s;
         assert_eq!([1, 2, 3, 5, 6, 64].map(read), [10.0, 18.0, 21.0, 27.0, 30.0, 30.0]);
         assert_eq!((roofline.at(3).threads, roofline.threads_max()), (3, 6));
