@@ -5,26 +5,29 @@
 //! cache.
 
 use std::hint::black_box;
+use std::sync::Arc;
 use std::time::Instant;
+
+use shoal_quant::Dtype;
 
 use super::product;
 use crate::isa::Isa;
 use crate::lanes::Vector;
 use crate::pool::Pool;
-use shoal_quant::Dtype;
 
 /// Sums that are added to in turn: more than an addition takes to finish, and no more than registers.
 const SUMS: usize = 12;
 /// Registers multiplied in a round, [`SUMS`] a time: few enough for the first cache.
 const REGISTERS: usize = 16 * SUMS;
 /// Rounds of an item: some tenths of a millisecond.
-const ROUNDS: usize = 1000;
+const ROUNDS: usize = 4000;
 /// Items for each thread, so that threads finish together.
 const ITEMS_PER_THREAD: usize = 8;
-const PASSES: usize = 5;
+/// Passes: enough of them that something else on the machine does not sit through all.
+const PASSES: usize = 10;
 
 /// Multiply-adds of bytes per second by all threads of `pool` together, the best of a few passes.
-pub(super) fn macs_per_s(isa: Isa, pool: &std::sync::Arc<Pool>) -> f64 {
+pub(super) fn macs_per_s(isa: Isa, pool: &Arc<Pool>) -> f64 {
     if isa == Isa::Scalar {
         return product::macs_per_s(isa, pool, Dtype::Q8_0);
     }
