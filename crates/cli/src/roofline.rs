@@ -86,10 +86,10 @@ fn path(cache_dir: &Path) -> PathBuf {
 }
 
 fn read(path: &Path) -> Option<String> {
+    // Asked before it is opened: a pipe would wait for somebody to write.
+    path.metadata().ok().filter(std::fs::Metadata::is_file)?;
     let mut text = String::new();
-    let file =
-        std::fs::File::open(path).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()))?;
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    std::fs::File::open(path).ok()?.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
     Some(text)
 }
 
