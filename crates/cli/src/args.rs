@@ -247,6 +247,9 @@ pub(crate) struct BenchArgs {
     /// Counted runs of each test, after one that does not count
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) runs: u16,
+    /// Show where the time of each test goes: by operation and kind of layer, with the bound of each
+    #[arg(long)]
+    pub(crate) profile: bool,
     /// Print one JSON object for each test
     #[arg(long)]
     pub(crate) json: bool,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// What the environment says.
 pub(crate) struct Environment {
-    /// Where models and the chat history are kept.
+    /// Where models, the chat history and the bounds of this machine are kept.
     pub(crate) cache_dir: PathBuf,
     /// Base address of the Hugging Face hub, for mirrors.
     pub(crate) hf_endpoint: Option<String>,

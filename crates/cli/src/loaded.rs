@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use shoal_base::{Bytes, TokenId};
 use shoal_checkpoint::{Checkpoint, Metadata};
-use shoal_kernels::bandwidth::BUFFER_BYTES;
+use shoal_kernels::roofline::BUFFER_BYTES;
 use shoal_kernels::{Cpu, Isa, Pool, pool::physical_core_count};
 use shoal_model::{KvCache, Model, ModelConfig, OpenOptions};
 use shoal_text::{PromptStyle, Tokenizer, VocabSpec};

@@ -1,4 +1,4 @@
-//! What this machine has free: the default for `--memory`.
+//! What this machine has free, the default for `--memory`; and what its processor is called.
 
 use shoal_base::Bytes;
 
@@ -25,9 +25,26 @@ fn meminfo_available(text: &str) -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }
 
+/// What the processor is called, as far as the system says.
+pub(crate) fn processor_name() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    model_name(&text).unwrap_or(std::env::consts::ARCH).to_owned()
+}
+
+fn model_name(cpuinfo: &str) -> Option<&str> {
+    let line = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"))?;
+    Some(line.split_once(':')?.1.trim())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_processor_is_called_by_its_model() {
+        assert_eq!(model_name("processor\t: 0\nmodel name\t: A: B\nmodel name\t: C\n"), Some("A: B"));
+        assert_eq!(model_name("Features\t: asimd\n"), None);
+    }
 
     #[test]
     fn meminfo_is_read_in_kibibytes() {

@@ -13,7 +13,9 @@ mod environment;
 mod loaded;
 mod machine;
 mod meter;
+mod profile_table;
 mod resolve;
+mod roofline;
 mod terminal;
 
 use std::process::ExitCode;

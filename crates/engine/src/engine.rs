@@ -2,7 +2,7 @@
 
 use shoal_base::{BlockId, TokenId};
 use shoal_model::kv_cache::BLOCK_LEN;
-use shoal_model::{Ignore, KvCache, Logits, Model, ModelConfig, Span, Step};
+use shoal_model::{Ignore, KvCache, Logits, Model, ModelConfig, Span, Step, Work};
 
 use crate::Error;
 use crate::kv_blocks::BlockPool;
@@ -54,8 +54,8 @@ pub struct StepReport {
     pub prefill_tokens: usize,
     /// Generated tokens that ran.
     pub decode_tokens: usize,
-    /// Weight bytes that were read.
-    pub weight_bytes: u64,
+    /// Weight bytes that were read and multiply-adds that were made.
+    pub work: Work,
 }
 
 /// The KV blocks of an ended sequence, kept for a prompt that begins alike.
@@ -176,7 +176,7 @@ impl Engine {
         if shares.is_empty() {
             return Ok((Vec::new(), StepReport::default()));
         }
-        let bytes_before = self.model.weight_bytes_read();
+        let work_before = self.model.work();
         let mut report = StepReport::default();
         for share in &shares {
             match states[share.sequence].prompt_left {
@@ -185,7 +185,7 @@ impl Engine {
             }
         }
         let logits = self.forward(&shares)?;
-        report.weight_bytes = self.model.weight_bytes_read() - bytes_before;
+        report.work = self.model.work() - work_before;
         let mut events = Vec::new();
         let mut ended = Vec::new();
         let completing = shares.iter().filter(|share| share.completes);

@@ -2,15 +2,14 @@
 //! for many tokens, with one thread.
 //!
 //! `cargo bench -p shoal-kernels --bench products [-- FORMAT ISA]`. The read bandwidth of one thread, measured in the same run, is the
-//! bound of the first column.
+//! bound of the first column; its multiply-adds of bytes are the bound of the last.
 
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
 use shoal_base::{Blob, BlobBuf, Prng};
-use shoal_kernels::bandwidth::measure_read_bandwidth;
-use shoal_kernels::{Act, Cpu, Isa, Matrix, Pool};
+use shoal_kernels::{Act, Cpu, Isa, Matrix, Pool, roofline};
 use shoal_quant::Dtype;
 
 const COLS: usize = 2048;
@@ -27,8 +26,12 @@ fn main() {
         .get(1)
         .map_or(Isa::best(), |name| Isa::by_name(name).expect("an instruction set of this machine"));
     let pool = Arc::new(Pool::new(1));
-    let bandwidth = measure_read_bandwidth(isa, &pool) / 1e9;
-    println!("{isa}, one thread, memory reads {bandwidth:.1} GB/s, rows of {COLS}, medians of {ROUNDS}");
+    let bounds = roofline::measure(isa, 1).at(1);
+    let bandwidth = bounds.read_bytes_per_s / 1e9;
+    println!(
+        "{isa}, one thread, memory reads {bandwidth:.1} GB/s, int8 {:.1} GMAC/s, rows of {COLS}, medians of {ROUNDS}",
+        bounds.int8_macs_per_s / 1e9
+    );
     println!(
         "{:<8} {:>12} {:>8} {:>12} {:>14}",
         "format", "memory GB/s", "share", "cache GB/s", "96 tok GMAC/s"

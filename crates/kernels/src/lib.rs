@@ -8,11 +8,11 @@
 //! other tokens of the step (contract 2 in DESIGN terms: one answer).
 //!
 //! Reading order: [`isa`], [`pool`], [`act`], `matmul` with `quantize`, then `quant_dot` (with `lanes`, `stored`) and `dot_f32`, `attention`,
-//! then [`ops`].
+//! then [`ops`]. How much they have to do is a [`Work`], what the machine allows a [`roofline`], where time goes a
+//! [`profile`].
 
 pub mod act;
 pub mod attention;
-pub mod bandwidth;
 mod dot_f32;
 mod elementwise;
 pub mod isa;
@@ -21,14 +21,18 @@ mod math;
 pub mod matmul;
 pub mod ops;
 pub mod pool;
+pub mod profile;
 mod quant_dot;
 mod quantize;
+pub mod roofline;
 pub mod rope;
 pub mod route;
 mod stored;
+mod work;
 
 pub use act::Act;
 pub use isa::Isa;
 pub use matmul::Matrix;
 pub use ops::Cpu;
 pub use pool::Pool;
+pub use work::Work;

@@ -19,6 +19,7 @@ use crate::isa::Isa;
 use crate::pool::{Pool, Striped};
 use crate::quant_dot::ITEM_ROWS;
 use crate::quantize::{QuantAct, QuantRow};
+use crate::work::Work;
 use crate::{dot_f32, quant_dot};
 
 /// Weight bytes an item reads at the least, so that handing items out costs little beside the work.
@@ -124,6 +125,13 @@ pub(crate) struct Product<'a> {
 impl Product<'_> {
     fn token_count(&self, x: &Act) -> usize {
         self.x_rows.map_or(x.rows(), <[u32]>::len)
+    }
+
+    /// What it has to do.
+    pub(crate) fn work(&self, input: &Input<'_>) -> Work {
+        let macs = (self.token_count(input.x) * self.w.rows * self.w.cols) as u64;
+        let (int8_macs, float_macs) = if self.w.dtype.is_quantized() { (macs, 0) } else { (0, macs) };
+        Work { weight_bytes: self.w.byte_len() as u64, int8_macs, float_macs }
     }
 
     fn tokens<'x>(&self, x: &'x Act, quant: Option<&'x QuantAct>) -> Tokens<'x> {

@@ -1,21 +1,22 @@
 //! The verbs a model is written in. This list is what a second backend would implement.
 //!
-//! A [`Cpu`] is an instruction set, a pool of threads and a meter of the weight bytes read. Its verbs take
+//! A [`Cpu`] is an instruction set, a pool of threads and a count of the work done. Its verbs take
 //! activations and weight handles and return activations; a model never sees a slice of numbers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use shoal_base::TokenId;
 
 use crate::act::Act;
-use crate::attention::{AttendSpan, AttentionShape, BlockRows, attention};
+use crate::attention::{AttendSpan, AttentionShape, BlockRows, attention, work_of};
 use crate::elementwise::{add_scaled, rms_norm_row, swiglu_slice};
 use crate::isa::Isa;
 use crate::matmul::{self, Input, Matrix, Product};
 use crate::pool::Pool;
+use crate::profile::{Profile, Profiler, Timer};
 use crate::rope::{RopeLayout, RopeTable, rope};
 use crate::route::{RouterSpec, Routing, route};
+use crate::work::Work;
 
 /// Elements below which an operation is not worth handing to other threads.
 const PARALLEL_MIN: usize = 1 << 14;
@@ -31,18 +32,25 @@ pub struct FeedForward {
     pub down: Matrix,
 }
 
-/// The CPU as a backend.
+/// The CPU as a backend: a handle, which several sections of a model may hold.
 pub struct Cpu {
     isa: Isa,
     pool: Arc<Pool>,
-    weight_bytes_read: AtomicU64,
+    profiler: Arc<Profiler>,
+    section: &'static str,
 }
 
 impl Cpu {
     /// A backend on `isa` with the threads of `pool`.
     #[must_use]
-    pub const fn new(isa: Isa, pool: Arc<Pool>) -> Self {
-        Self { isa, pool, weight_bytes_read: AtomicU64::new(0) }
+    pub fn new(isa: Isa, pool: Arc<Pool>) -> Self {
+        Self { isa, pool, profiler: Arc::default(), section: "model" }
+    }
+
+    /// The same backend for the part of a model called `section`: what a profile puts its verbs under.
+    #[must_use]
+    pub fn in_section(&self, section: &'static str) -> Self {
+        Self { isa: self.isa, pool: Arc::clone(&self.pool), profiler: Arc::clone(&self.profiler), section }
     }
 
     /// The instruction set.
@@ -57,25 +65,33 @@ impl Cpu {
         &self.pool
     }
 
-    /// Weight bytes that products have read since the start: each matrix once for each call that uses it.
+    /// What verbs have done since the start, in all sections.
     #[must_use]
-    pub fn weight_bytes_read(&self) -> u64 {
-        self.weight_bytes_read.load(Ordering::Relaxed)
+    pub fn work(&self) -> Work {
+        self.profiler.work.total()
+    }
+
+    /// Runs `run` and tells where its time went. The verbs of all sections are timed, so nobody else should call them.
+    ///
+    /// # Panics
+    /// If a profile is being taken already.
+    pub fn profile<R>(&self, run: impl FnOnce() -> R) -> (R, Profile) {
+        self.profiler.profile(run)
+    }
+
+    /// Times the verb `operation` until the result is dropped, if a profile is being taken.
+    fn time(&self, operation: &'static str) -> Timer<'_> {
+        self.profiler.time(self.section, operation)
     }
 
     fn products(&self, input: &Input<'_>, products: &[Product<'_>]) -> Vec<Act> {
-        self.count_bytes(products);
+        self.profiler.work.add(products.iter().map(|product| product.work(input)).sum());
         matmul::run(self.isa, &self.pool, input, products)
     }
 
     fn products_into(&self, input: &Input<'_>, products: &[Product<'_>], outs: Vec<&mut [f32]>) {
-        self.count_bytes(products);
+        self.profiler.work.add(products.iter().map(|product| product.work(input)).sum());
         matmul::run_into(self.isa, &self.pool, input, products, outs);
-    }
-
-    fn count_bytes(&self, products: &[Product<'_>]) {
-        let bytes: usize = products.iter().map(|product| product.w.byte_len()).sum();
-        self.weight_bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Rows of the embedding table for `tokens`: `[T, D]`.
@@ -84,6 +100,7 @@ impl Cpu {
     /// If a token is not in the table.
     #[must_use]
     pub fn embed(&self, table: &Matrix, tokens: &[TokenId]) -> Act {
+        let _time = self.time("embed");
         let mut x = Act::zeros(tokens.len(), table.cols());
         for (row, token) in tokens.iter().enumerate() {
             table.decode_row(token.idx(), x.row_mut(row));
@@ -101,6 +118,7 @@ impl Cpu {
     /// Several products of the same activations, as one list of work.
     #[must_use]
     pub fn matmuls<const N: usize>(&self, x: &Act, weights: [&Matrix; N]) -> [Act; N] {
+        let _time = self.time("matmul");
         let products = weights.map(|w| Product { w, x_rows: None });
         self.products(&Input::new(x), &products).try_into().expect("one result for each product")
     }
@@ -108,6 +126,7 @@ impl Cpu {
     /// One matrix for each head: `[T, H * K]` and H times `[N, K]` to `[T, H * N]`.
     #[must_use]
     pub fn heads_matmul(&self, x: Act, heads: &[Matrix]) -> Act {
+        let _time = self.time("heads_matmul");
         let (head_count, tokens) = (heads.len(), x.rows());
         let x = x.reshaped(heads[0].cols());
         let rows: Vec<Vec<u32>> =
@@ -120,6 +139,7 @@ impl Cpu {
     /// The same activations through one matrix for each head: `[T, K]` and H times `[N, K]` to `[T, H * N]`.
     #[must_use]
     pub fn shared_heads_matmul(&self, x: &Act, heads: &[Matrix]) -> Act {
+        let _time = self.time("shared_heads_matmul");
         let products: Vec<_> = heads.iter().map(|w| Product { w, x_rows: None }).collect();
         join_heads(&self.products(&Input::new(x), &products))
     }
@@ -127,6 +147,7 @@ impl Cpu {
     /// `x / sqrt(mean(x^2) + eps) * weight` for every run of `weight.len()` elements of every row.
     #[must_use]
     pub fn rms_norm(&self, x: &Act, weight: &[f32], eps: f32) -> Act {
+        let _time = self.time("rms_norm");
         let width = weight.len();
         assert!(x.cols().is_multiple_of(width), "rows are runs of {width}");
         let mut out = Act::zeros(x.rows(), x.cols());
@@ -150,6 +171,7 @@ impl Cpu {
 
     /// `x += y`.
     pub fn add(&self, x: &mut Act, y: &Act) {
+        let _time = self.time("add");
         assert_eq!((x.rows(), x.cols()), (y.rows(), y.cols()), "two activations of one shape");
         self.in_parts(x.as_mut_slice(), 16, |first, x| {
             let y = &y.as_slice()[first..][..x.len()];
@@ -159,6 +181,7 @@ impl Cpu {
 
     /// `x += bias` for every row.
     pub fn add_bias(&self, x: &mut Act, bias: &[f32]) {
+        let _time = self.time("add_bias");
         assert_eq!(x.cols(), bias.len(), "one bias for each column");
         for row in 0..x.rows() {
             x.row_mut(row).iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
@@ -167,6 +190,7 @@ impl Cpu {
 
     /// Rotary embedding of every head of every row; see [`rope`].
     pub fn rope(&self, x: &mut Act, table: &RopeTable, head_dim: usize, offset: usize, layout: RopeLayout) {
+        let _time = self.time("rope");
         rope(x, table, head_dim, offset, layout);
     }
 
@@ -180,12 +204,15 @@ impl Cpu {
         spans: &[AttendSpan<'_>],
         shape: AttentionShape,
     ) -> Act {
+        let _time = self.time("attention");
+        self.profiler.work.add(work_of(spans, shape));
         attention(self.isa, &self.pool, q, keys, values, spans, shape)
     }
 
     /// `down(silu(gate x) * up x)`: `[T, D]` to `[T, D]`.
     #[must_use]
     pub fn feed_forward(&self, x: &Act, ffn: &FeedForward) -> Act {
+        let _time = self.time("feed_forward");
         let [gate, up] = self.matmuls(x, [&ffn.gate, &ffn.up]);
         self.matmul(&self.swiglu(gate, &up), &ffn.down)
     }
@@ -200,6 +227,7 @@ impl Cpu {
     /// The experts of every token; see [`route`].
     #[must_use]
     pub fn route(&self, logits: &Act, spec: &RouterSpec) -> Routing {
+        let _time = self.time("route");
         route(logits, spec)
     }
 
@@ -211,6 +239,7 @@ impl Cpu {
     /// If an expert of `routing` is missing.
     #[must_use]
     pub fn experts(&self, x: &Act, routing: &Routing, experts: &[(u32, FeedForward)]) -> Act {
+        let _time = self.time("experts");
         let Some((_, first)) = experts.first() else { return Act::zeros(x.rows(), x.cols()) };
         let (slots, width) = (routing.experts.len(), first.down.cols());
         let groups = group_by_expert(routing, experts);
@@ -357,6 +386,44 @@ mod tests {
             }
             assert_eq!(got.row(t), want.row(0), "token {t}: bit for bit, alone or in company");
         }
+    }
+
+    #[test]
+    fn work_is_counted_by_the_bytes_and_tokens_of_each_product() {
+        let (cpu, x) = (cpu(1), Act::zeros(3, 32));
+        let (float, quantised) = (matrix(4, 32, 1), Matrix::new(Dtype::Q8_0, 2, 32, Blob::copy_of(&[0; 68])));
+        let [_, _] = cpu.in_section("head").matmuls(&x, [&float, &quantised]);
+        let want = Work { weight_bytes: 4 * 32 * 4 + 68, int8_macs: 2 * 32 * 3, float_macs: 4 * 32 * 3 };
+        assert_eq!(cpu.work(), want, "all sections count together");
+
+        let routing = Routing { per_token: 1, experts: vec![5, 1, 5], weights: vec![1.0; 3] };
+        let network = || FeedForward { gate: matrix(8, 32, 2), up: matrix(8, 32, 3), down: matrix(32, 8, 4) };
+        let _ = cpu.experts(&x, &routing, &[(1, network()), (5, network())]);
+        let experts = cpu.work() - want;
+        assert_eq!(
+            experts,
+            Work { weight_bytes: 2 * 3 * 8 * 32 * 4, int8_macs: 0, float_macs: 3 * 3 * 8 * 32 }
+        );
+
+        let keys = BlockRows { data: &[0.0; 64 * 12], block_len: 64, width: 12 };
+        let span = AttendSpan { rows: 0..2, first_pos: 10, blocks: &[shoal_base::BlockId(0)] };
+        let shape = AttentionShape { heads: 2, kv_heads: 1, key_dim: 8, value_dim: 4, scale: 1.0 };
+        let before = cpu.work();
+        let _ = cpu.attention(&Act::zeros(2, 16), keys, keys, &[span], shape);
+        let attention = Work { float_macs: (11 + 12) * 2 * (8 + 4), ..Work::default() };
+        assert_eq!(cpu.work() - before, attention, "each token with itself and all before");
+    }
+
+    #[test]
+    fn a_profile_names_the_verbs_that_were_called() {
+        let (cpu, x) = (cpu(1), Act::zeros(1, 16));
+        let ffn = FeedForward { gate: matrix(24, 16, 1), up: matrix(24, 16, 2), down: matrix(16, 24, 3) };
+        let (y, profile) = cpu.profile(|| cpu.in_section("dense ffn").feed_forward(&x, &ffn));
+        assert_eq!(y.cols(), 16);
+        let verbs: Vec<_> = profile.entries.iter().filter(|entry| entry.calls > 0).collect();
+        assert_eq!(verbs.len(), 1, "the products are part of it: {verbs:?}");
+        assert_eq!((verbs[0].section, verbs[0].operation), ("dense ffn", "feed_forward"));
+        assert_eq!(verbs[0].work, cpu.work());
     }
 
     #[test]

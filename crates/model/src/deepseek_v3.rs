@@ -57,11 +57,11 @@ impl DecoderLayer {
     #[rustfmt::skip]
     pub(crate) fn forward(&self, cpu: &Cpu, mut x: Act, step: &StepContext<'_>, kv: &mut KvCache) -> Result<Act, Error> {
         let normed = cpu.rms_norm(&x, &self.input_layernorm, self.rms_norm_eps);           // [T, D]
-        cpu.add(&mut x, &self.self_attn.forward(cpu, &normed, step, kv, self.layer_idx));
+        cpu.add(&mut x, &self.self_attn.forward(&cpu.in_section("mla"), &normed, step, kv, self.layer_idx));
         let normed = cpu.rms_norm(&x, &self.post_attention_layernorm, self.rms_norm_eps);
         let y = match &self.mlp {
-            Mlp::Dense(ffn) => cpu.feed_forward(&normed, ffn),
-            Mlp::Moe(moe) => moe.forward(cpu, &normed)?,
+            Mlp::Dense(ffn) => cpu.in_section("dense ffn").feed_forward(&normed, ffn),
+            Mlp::Moe(moe) => moe.forward(&cpu.in_section("moe"), &normed)?,
         };
         cpu.add(&mut x, &y);
         Ok(x)

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use shoal_checkpoint::{Checkpoint, TensorInfo};
-use shoal_kernels::{Act, Cpu, Matrix, Pool};
+use shoal_kernels::profile::Profile;
+use shoal_kernels::{Act, Cpu, Matrix, Pool, Work};
 use shoal_store::Store;
 
 use crate::config::{ModelConfig, RopeScaling};
@@ -86,10 +87,18 @@ impl Model {
         &self.config
     }
 
-    /// Weight bytes read by products since the model was loaded.
+    /// Weight bytes read and multiply-adds made since the model was loaded.
     #[must_use]
-    pub fn weight_bytes_read(&self) -> u64 {
-        self.cpu.weight_bytes_read()
+    pub fn work(&self) -> Work {
+        self.cpu.work()
+    }
+
+    /// Runs `run`, which calls [`Model::forward`], and tells where its time went.
+    ///
+    /// # Panics
+    /// If a profile is being taken already.
+    pub fn profile<R>(&self, run: impl FnOnce() -> R) -> (R, Profile) {
+        self.cpu.profile(run)
     }
 
     /// The threads it runs on.
@@ -113,25 +122,27 @@ impl Model {
     ) -> Result<Act, Error> {
         step.check();
         let context = StepContext { spans: &step.spans, rope: self.rope.table(&step.positions()) };
-        let mut x = self.cpu.embed(&self.embed_tokens, step.tokens);
+        let [embedding, residual, head] =
+            ["embedding", "residual", "head"].map(|section| self.cpu.in_section(section));
+        let mut x = embedding.embed(&self.embed_tokens, step.tokens);
         match &self.layers {
             Layers::Llama(layers) => {
                 for (i, layer) in layers.iter().enumerate() {
                     observer.hidden(i, &x);
-                    x = layer.forward(&self.cpu, x, &context, kv);
+                    x = layer.forward(&residual, x, &context, kv);
                 }
             }
             Layers::Deepseek(layers) => {
                 for (i, layer) in layers.iter().enumerate() {
                     observer.hidden(i, &x);
-                    x = layer.forward(&self.cpu, x, &context, kv)?;
+                    x = layer.forward(&residual, x, &context, kv)?;
                 }
             }
         }
         let common = self.config.common();
-        let normed = self.cpu.rms_norm(&x.select_rows(step.logits), &self.norm, common.rms_norm_eps);
+        let normed = head.rms_norm(&x.select_rows(step.logits), &self.norm, common.rms_norm_eps);
         observer.hidden(common.num_hidden_layers, &normed);
-        Ok(self.cpu.matmul(&normed, &self.lm_head))
+        Ok(head.matmul(&normed, &self.lm_head))
     }
 }
 

@@ -26,4 +26,6 @@ pub use forward::{Ignore, Model, Observer, OpenOptions, open};
 pub use kv_cache::KvCache;
 /// Logits `[wanted rows, vocabulary]`.
 pub use shoal_kernels::Act as Logits;
+/// What a step has to do, however fast.
+pub use shoal_kernels::Work;
 pub use step::{Phase, Span, Step};

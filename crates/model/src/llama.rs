@@ -58,9 +58,10 @@ impl DecoderLayer {
 
     pub(crate) fn forward(&self, cpu: &Cpu, mut x: Act, step: &StepContext<'_>, kv: &mut KvCache) -> Act {
         let normed = cpu.rms_norm(&x, &self.input_layernorm, self.rms_norm_eps); // [T, D]
-        cpu.add(&mut x, &self.self_attn.forward(cpu, &normed, step, kv, self.layer_idx));
+        let y = self.self_attn.forward(&cpu.in_section("attention"), &normed, step, kv, self.layer_idx);
+        cpu.add(&mut x, &y);
         let normed = cpu.rms_norm(&x, &self.post_attention_layernorm, self.rms_norm_eps);
-        cpu.add(&mut x, &cpu.feed_forward(&normed, &self.mlp));
+        cpu.add(&mut x, &cpu.in_section("dense ffn").feed_forward(&normed, &self.mlp));
         x
     }
 }

@@ -1,14 +1,15 @@
 //! `shoal run`: one prompt answered, or a chat.
 
 use std::io::{IsTerminal, Read, Write};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, bail};
 use shoal_base::Bytes;
 use shoal_engine::{Engine, EngineOptions, SamplingParams};
-use shoal_kernels::bandwidth::measure_read_bandwidth;
 use shoal_kernels::isa::Isa;
+use shoal_kernels::roofline::Bounds;
 use shoal_text::{Message, Piece, Prompt, PromptStyle, Role, Segment, Thinking, Tokenizer};
 
 use crate::answer::{Answer, Ask, Ended, answer};
@@ -17,6 +18,7 @@ use crate::commands::chat;
 use crate::environment::Environment;
 use crate::loaded::{Loaded, Runtime, load};
 use crate::resolve::{MINNOW, open_model};
+use crate::roofline;
 use crate::terminal::Dress;
 
 /// Most of a prompt that is read from a pipe.
@@ -35,7 +37,8 @@ pub(crate) struct Session {
     pub(crate) interrupt: Arc<AtomicBool>,
     /// Prompts go on as they stand, without the model's chat format.
     raw: bool,
-    bandwidth: OnceLock<f64>,
+    bounds: OnceLock<Bounds>,
+    cache_dir: PathBuf,
     isa: Isa,
 }
 
@@ -46,7 +49,7 @@ pub(crate) fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<(
     if args.runtime.ctx.is_some_and(|ctx| ctx > loaded.context_len) {
         eprintln!("the model was made for {} tokens; the context is that long", loaded.context_len);
     }
-    let mut session = Session::new(loaded, args)?;
+    let mut session = Session::new(loaded, args, environment)?;
     match prompt {
         Some(prompt) => one_answer(&mut session, &prompt, args, environment),
         None if args.json => bail!("--json answers one prompt; give it as an argument or by a pipe"),
@@ -89,7 +92,7 @@ fn read_stdin() -> anyhow::Result<String> {
 }
 
 impl Session {
-    fn new(loaded: Loaded, args: &RunArgs) -> anyhow::Result<Self> {
+    fn new(loaded: Loaded, args: &RunArgs, environment: &Environment) -> anyhow::Result<Self> {
         let mut options = EngineOptions::for_one(loaded.context_len);
         options.prefill_chunk = loaded.prefill_chunk;
         let sampling = sampling(&args.sampling, &loaded.style);
@@ -107,7 +110,8 @@ impl Session {
             stop: args.sampling.stop.clone(),
             thinking: if args.no_think { Thinking::Off } else { Thinking::Default },
             interrupt,
-            bandwidth: OnceLock::new(),
+            bounds: OnceLock::new(),
+            cache_dir: environment.cache_dir.clone(),
             name: loaded.name,
         })
     }
@@ -136,9 +140,10 @@ impl Session {
         answer(&mut self.engine, &self.tokenizer, ask, &self.interrupt, on_segment)
     }
 
-    /// Read bandwidth of this machine in bytes per second, measured when it is first wanted.
-    pub(crate) fn bandwidth(&self) -> f64 {
-        *self.bandwidth.get_or_init(|| measure_read_bandwidth(self.isa, self.engine.model().pool()))
+    /// The bounds of this machine, measured when they are first wanted and not known from an earlier start.
+    fn bounds(&self) -> &Bounds {
+        let threads = self.engine.model().pool().thread_count();
+        self.bounds.get_or_init(|| roofline::bounds(&self.cache_dir, self.isa, threads))
     }
 
     /// The closing line of an answer.
@@ -148,7 +153,7 @@ impl Session {
             Ended::Length => " · cut at the limit of tokens".to_owned(),
             Ended::Interrupted => " · stopped".to_owned(),
         };
-        format!("{}{ended}", answer.meter.line(self.bandwidth()))
+        format!("{}{ended}", answer.meter.line(self.bounds()))
     }
 
     /// Makes Ctrl-C stop an answer while one runs, and the program otherwise.
@@ -229,7 +234,7 @@ fn print_json(session: &Session, answer: &Answer) -> anyhow::Result<()> {
             "completion_tokens": answer.completion_tokens,
             "total_tokens": answer.prompt_tokens + answer.completion_tokens,
         },
-        "timings": answer.meter.timings(session.bandwidth()),
+        "timings": answer.meter.timings(session.bounds()),
     });
     Ok(writeln!(std::io::stdout().lock(), "{object}")?)
 }

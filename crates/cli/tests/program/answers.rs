@@ -22,7 +22,9 @@ fn a_prompt_is_answered_on_standard_output_and_the_speed_told_on_standard_error(
     let ran = shoal(&["run", "minnow", "Once upon a time", "--temp", "0", "-n", "20"]);
     assert!(ran.stdout.split_whitespace().count() >= 5, "{ran:?}");
     assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
-    for part in ["prompt ", "answer at ", " tokens/s", " MB/token", " GB/s", "cut at the limit of tokens"] {
+    for part in
+        ["prompt ", "answer at ", " tokens/s", " MB/token", " GB/s", " bound", "cut at the limit of tokens"]
+    {
         assert!(ran.stderr.contains(part), "expected `{part}` in: {}", ran.stderr);
     }
     assert!(!ran.stderr.contains('\x1b'), "no colours in a pipe: {ran:?}");
@@ -45,7 +47,8 @@ fn json_tells_answer_usage_and_timings() {
     // The first token of the answer comes of the prompt's last step.
     assert_eq!(number("timings", "decode_tokens"), 19.0);
     let speeds = ["prefill_tokens_per_s", "decode_tokens_per_s", "bytes_per_token", "gb_per_s"];
-    for name in speeds.into_iter().chain(["bandwidth_gb_per_s", "bandwidth_share"]) {
+    for name in speeds.into_iter().chain(["bandwidth_gb_per_s", "prefill_bound_share", "decode_bound_share"])
+    {
         assert!(number("timings", name) > 0.0, "{name} in {json}");
     }
 }

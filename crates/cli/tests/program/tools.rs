@@ -110,7 +110,9 @@ fn bench_prints_an_object_for_each_test() {
     assert_eq!(names, ["pp128", "pp512", "tg32"]);
     for test in &tests {
         let number = |value: &Value| value.as_f64().expect("a number");
-        for name in ["bytes_per_token", "gb_per_s", "bandwidth_gb_per_s", "bandwidth_share"] {
+        for name in
+            ["bytes_per_token", "gb_per_s", "bandwidth_gb_per_s", "int8_gmac_per_s", "bf16_gmac_per_s"]
+        {
             assert!(number(&test[name]) > 0.0, "{name} in {test}");
         }
         let speed = |name: &str| number(&test["tokens_per_s"][name]);
@@ -118,11 +120,97 @@ fn bench_prints_an_object_for_each_test() {
         // Two ways to the bandwidth; they were rounded to print.
         let moved = speed("median") * number(&test["bytes_per_token"]) / 1e9;
         assert!((moved / number(&test["gb_per_s"]) - 1.0).abs() < 1e-6, "{test}");
-        let share = number(&test["gb_per_s"]) / number(&test["bandwidth_gb_per_s"]);
-        assert!((share / number(&test["bandwidth_share"]) - 1.0).abs() < 1e-6, "{test}");
-        assert_eq!(test["bound"], if share >= 0.6 { "memory" } else { "compute" });
+        let memory_share = number(&test["gb_per_s"]) / number(&test["bandwidth_gb_per_s"]);
+        let (bound, share) = (test["bound"].as_str().expect("a name"), number(&test["bound_share"]));
+        if bound == "memory" {
+            assert!((share / memory_share - 1.0).abs() < 1e-6, "{test}");
+        } else {
+            assert!(bound.ends_with(" arithmetic") && share > memory_share, "{test}");
+        }
+        assert!(test.get("profile").is_none(), "nobody asked: {test}");
         assert_eq!((test["runs"].as_u64(), test["threads"].as_u64()), (Some(1), Some(1)));
     }
+}
+
+#[test]
+fn a_profile_names_the_operations_of_every_kind_of_layer_and_adds_up() {
+    let args = ["bench", "minnow", "--runs", "2", "--threads", "1", "--ctx", "128", "--profile"];
+    let text = shoal(&[&args[..], &["--json"]].concat()).text();
+    let tests: Vec<Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("an object on a line")).collect();
+    assert_eq!(tests.len(), 2, "{text}");
+    for test in &tests {
+        let rows = test["profile"].as_array().expect("rows");
+        let number = |row: &Value, name: &str| row[name].as_f64().expect("a number");
+        let sum = |name: &str| -> f64 { rows.iter().map(|row| number(row, name)).sum() };
+        assert!((sum("share") - 1.0).abs() < 1e-6, "{test}");
+        assert!(rows.is_sorted_by(|a, b| number(a, "share") >= number(b, "share")), "{test}");
+        let bytes = test["bytes_per_token"].as_f64().expect("a number");
+        assert!(
+            (sum("bytes_per_token") / bytes - 1.0).abs() < 1e-6,
+            "all weights are some operation's: {test}"
+        );
+        let row = |section: &str, operation: &str| {
+            rows.iter().find(|row| row["section"] == section && row["operation"] == operation)
+        };
+        let (tokens, of_phase) = match test["name"].as_str() {
+            Some("pp128") => (128.0, "shared_heads_matmul"),
+            _ => (32.0, "heads_matmul"),
+        };
+        let verbs = [
+            ("embedding", "embed"),
+            ("residual", "rms_norm"),
+            ("mla", "matmul"),
+            ("mla", "attention"),
+            ("mla", of_phase),
+            ("dense ffn", "feed_forward"),
+            ("moe", "route"),
+            ("moe", "experts"),
+            ("head", "matmul"),
+            ("-", "other"),
+        ];
+        for (section, operation) in verbs {
+            assert!(row(section, operation).is_some(), "{section} {operation} in {test}");
+        }
+        assert!(row("mla", "attention").is_some_and(|row| row["bound"] == "float arithmetic"), "{test}");
+        assert!(row("moe", "route").is_some_and(|row| row["bound"].is_null()), "{test}");
+        let steps = if tokens == 32.0 { 32.0 } else { 1.0 };
+        let head = row("head", "matmul").expect("it ran");
+        assert_eq!(number(head, "calls"), 2.0 * steps, "once for each step of two runs: {test}");
+    }
+    let text = shoal(&args).text();
+    assert_eq!(text.lines().filter(|line| line.trim_start().starts_with("section ")).count(), 2, "{text}");
+}
+
+#[test]
+fn the_bounds_of_the_machine_are_measured_once_and_kept() {
+    let place = Place::new();
+    let kept = place.path("cache/machine.json");
+    let run = || {
+        let json = place.run(&["run", "minnow", "Once", "-n", "3", "--threads", "1", "--json"]).json();
+        json["timings"]["bandwidth_gb_per_s"].as_f64().expect("a number")
+    };
+    let first = run();
+    let text = std::fs::read_to_string(&kept).expect("the first start leaves a file");
+    assert_eq!(run(), first);
+    assert_eq!(std::fs::read_to_string(&kept).expect("a file"), text, "the second start measures nothing");
+
+    let mut json: Value = serde_json::from_str(&text).expect("JSON");
+    json["bounds"][0]["read_bytes_per_s"] = 123e9.into();
+    std::fs::write(&kept, json.to_string()).expect("a file");
+    assert_eq!(run(), 123.0, "what is kept is believed");
+    for broken in
+        ["", "{", "[1, 2]", &text.replace("\"isa\": \"", "\"isa\": \"x"), &text.replace(": ", ": -")]
+    {
+        std::fs::write(&kept, broken).expect("a file");
+        assert!(run() != 123.0);
+        let again: Value = serde_json::from_slice(&std::fs::read(&kept).expect("a file")).expect("JSON");
+        assert_eq!(again["machine"], json["machine"], "measured again after `{broken}`");
+    }
+
+    std::fs::write(&kept, json.to_string()).expect("a file");
+    place.run(&["bench", "minnow", "--runs", "1", "--ctx", "64", "--threads", "1"]).text();
+    assert_ne!(run(), 123.0, "a benchmark measures anew");
 }
 
 #[test]

@@ -30,6 +30,7 @@ use shoal_base::BlockId;
 use crate::act::Act;
 use crate::isa::Isa;
 use crate::pool::{Pool, Stripe, Striped};
+use crate::work::Work;
 
 /// Positions between two updates of the running maximum.
 const SPLIT: usize = 64;
@@ -91,6 +92,14 @@ pub struct AttentionShape {
     pub value_dim: usize,
     /// What scores are multiplied with.
     pub scale: f32,
+}
+
+/// What attention has to do: each query with the keys and values of its own position and those before.
+pub(crate) fn work_of(spans: &[AttendSpan<'_>], shape: AttentionShape) -> Work {
+    let pairs: usize =
+        spans.iter().map(|span| (0..span.rows.len()).map(|i| span.first_pos + i + 1).sum::<usize>()).sum();
+    let float_macs = pairs * shape.heads * (shape.key_dim + shape.value_dim);
+    Work { float_macs: float_macs as u64, ..Work::default() }
 }
 
 /// Computes attention for all tokens of all spans.
