@@ -9,7 +9,7 @@ use shoal_quant::Dtype;
 
 use super::TILE;
 use crate::lanes::{LINE, Vector};
-use crate::math::{LANES, sum_lanes};
+use crate::math::LANES;
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
 
@@ -63,9 +63,11 @@ pub(super) fn multiply<V: Vector, E: Element<N>, const N: usize>(
 ) {
     for first in rows.clone().step_by(TILE) {
         let kept = TILE.min(rows.end - first);
+        let (tile, row_bytes) = (w.bytes_of_rows(first, kept), w.byte_len() / w.rows());
         let mut w_rows: [&[u8]; TILE] = [&[]; TILE];
         for r in 0..TILE {
-            w_rows[r] = w.row_bytes((first + r).min(rows.end - 1));
+            // Past the end the last row again: what comes of it is not kept.
+            w_rows[r] = &tile[r.min(kept - 1) * row_bytes..][..row_bytes];
         }
         let next = w.bytes_of_rows(first + TILE, TILE);
         for (t, x) in x.iter().enumerate() {
@@ -102,11 +104,7 @@ fn four_rows<V: Vector, E: Element<N>, const N: usize>(
     }
     let mut sums = [0.0; TILE];
     for r in 0..TILE {
-        let mut all = [0.0; LANES];
-        for part in 0..LANES / V::ROWS {
-            v.store_floats(&mut all[part * V::ROWS..][..V::ROWS], lanes[r][part]);
-        }
-        sums[r] = sum_lanes(all);
+        sums[r] = v.sum_16(lanes[r]);
         let w_tail = &mut [0.0; LANES][..x_tail.len()];
         shoal_quant::decode_row(E::DTYPE, &rows[r][x_lanes.len() * N..], w_tail);
         for (w, x) in w_tail.iter().zip(x_tail) {

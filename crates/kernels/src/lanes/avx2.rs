@@ -346,6 +346,11 @@ impl<P: Products> Vector for P {
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    fn sum_16(self, lanes: [__m256; 2]) -> f32 {
+        // SAFETY: as above.
+        unsafe { sum_8(_mm256_add_ps(lanes[0], lanes[1])) }
+    }
+    #[inline(always)]
     fn fnma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
         // SAFETY: as above.
         unsafe { _mm256_fnmadd_ps(a, b, c) }
@@ -363,4 +368,13 @@ impl<P: Products> Vector for P {
 fn load_128(bytes: &[u8; 16]) -> __m128i {
     // SAFETY: the array is exactly one load wide; `loadu` needs no alignment.
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}
+
+/// Adds eight lanes: halves first.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum_8(lanes: __m256) -> f32 {
+    let four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
 }

@@ -316,6 +316,13 @@ impl Vector for Avx512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    fn sum_16(self, lanes: [__m512; 2]) -> f32 {
+        // SAFETY: as above.
+        unsafe {
+            sum_8(_mm256_add_ps(_mm512_castps512_ps256(lanes[0]), _mm512_extractf32x8_ps::<1>(lanes[0])))
+        }
+    }
+    #[inline(always)]
     fn fnma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: as above.
         unsafe { _mm512_fnmadd_ps(a, b, c) }
@@ -340,4 +347,13 @@ fn load_128(bytes: &[u8; 16]) -> __m128i {
 fn load_256(bytes: &[u8; 32]) -> __m256i {
     // SAFETY: the array is exactly one load wide; `loadu` needs no alignment.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
+}
+
+/// Adds eight lanes: halves first.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum_8(lanes: __m256) -> f32 {
+    let four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
+    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
 }

@@ -152,6 +152,8 @@ pub(crate) trait Vector: Copy {
     fn add_f(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a * b + c`, rounded once.
     fn fma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// The sum of sixteen lanes, in the order of `math::sum_lanes`: one register, or two of eight lanes.
+    fn sum_16(self, lanes: [Self::Floats; 2]) -> f32;
     /// `c - a * b`, rounded once.
     fn fnma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
 
