@@ -2,8 +2,10 @@
 //!
 //! A decoded token runs some hundreds of operations of 5 to 500 microseconds each, so handing one out must cost
 //! well under a microsecond. Workers watch an epoch counter, spinning for a while, then sleeping. An operation is
-//! a number of items and a function from item to work; whoever is awake takes the next item. A sleeping worker
-//! never delays an operation: it is complete when its items are done and nobody is inside it.
+//! a number of items and a function from item to work. Each thread begins with its own run of consecutive items, since
+//! neighbours lie beside each other in memory and what one item asked for ahead of its use is the next one's; who has
+//! finished takes from the runs of the others. A sleeping worker never delays an operation: it is complete when its
+//! items are done and nobody is inside it.
 //!
 //! Which thread takes which item is left to chance, so an item's result must depend on the item alone. All
 //! operations of this crate are built so, which is what makes an answer independent of the number of threads.
@@ -22,6 +24,7 @@ mod chunks;
 mod topology;
 
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,10 +47,15 @@ struct Job {
     item_count: usize,
 }
 
+/// A counter with a cache line, and the one that is fetched along with it, to itself.
+#[repr(align(128))]
+struct Counter(AtomicUsize);
+
 struct Shared {
     job: UnsafeCell<Option<Job>>,
     state: AtomicUsize,
-    next_item: AtomicUsize,
+    /// For each thread, the caller first, the next item of its run.
+    next_items: Vec<Counter>,
     epoch: AtomicU32,
     stop: AtomicBool,
     panicked: AtomicBool,
@@ -76,7 +84,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             job: UnsafeCell::new(None),
             state: AtomicUsize::new(0),
-            next_item: AtomicUsize::new(0),
+            next_items: (0..=worker_count).map(|_| Counter(AtomicUsize::new(0))).collect(),
             epoch: AtomicU32::new(0),
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
@@ -122,7 +130,9 @@ impl Pool {
         // SAFETY: only the lifetime is erased; this function returns after every thread has left the job.
         let run: *const ItemFn<'static> = unsafe { std::mem::transmute(run) };
         let job = Job { run, item_count };
-        shared.next_item.store(0, Ordering::Relaxed);
+        for (thread_idx, next) in shared.next_items.iter().enumerate() {
+            next.0.store(shared.run_of(thread_idx, item_count).start, Ordering::Relaxed);
+        }
         // SAFETY: OPEN is clear and this thread holds `caller`, so nobody else reads or writes the job now.
         unsafe { *shared.job.get() = Some(job) };
         shared.state.fetch_or(OPEN, Ordering::SeqCst);
@@ -132,7 +142,7 @@ impl Pool {
                 handle.unpark();
             }
         }
-        let own_panic = take_items(shared, job);
+        let own_panic = take_items(shared, job, 0);
         shared.state.fetch_and(!OPEN, Ordering::SeqCst);
         wait_until_empty(shared);
         let worker_panicked = shared.panicked.swap(false, Ordering::SeqCst);
@@ -155,16 +165,28 @@ impl Drop for Pool {
     }
 }
 
-fn take_items(shared: &Shared, job: Job) -> std::thread::Result<()> {
+impl Shared {
+    /// The items that thread `thread_idx` begins with.
+    fn run_of(&self, thread_idx: usize, item_count: usize) -> Range<usize> {
+        let first_of = |idx: usize| item_count * idx / self.next_items.len();
+        first_of(thread_idx)..first_of(thread_idx + 1)
+    }
+}
+
+fn take_items(shared: &Shared, job: Job, own_idx: usize) -> std::thread::Result<()> {
     catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the caller is inside `Pool::run` until everyone who entered has left, so the closure lives.
         let run = unsafe { &*job.run };
-        loop {
-            let item = shared.next_item.fetch_add(1, Ordering::Relaxed);
-            if item >= job.item_count {
-                break;
+        let threads = shared.next_items.len();
+        for thread_idx in (own_idx..threads).chain(0..own_idx) {
+            let end = shared.run_of(thread_idx, job.item_count).end;
+            loop {
+                let item = shared.next_items[thread_idx].0.fetch_add(1, Ordering::Relaxed);
+                if item >= end {
+                    break;
+                }
+                run(item);
             }
-            run(item);
         }
     }))
 }
@@ -191,7 +213,7 @@ fn worker_loop(shared: &Shared, worker_idx: usize) {
         if shared.state.fetch_add(1, Ordering::SeqCst) & OPEN != 0 {
             // SAFETY: this thread's increment saw OPEN, so the job is set and stays until the count drops again.
             if let Some(job) = unsafe { *shared.job.get() }
-                && take_items(shared, job).is_err()
+                && take_items(shared, job, worker_idx + 1).is_err()
             {
                 shared.panicked.store(true, Ordering::SeqCst);
             }
