@@ -326,6 +326,34 @@ impl<P: Products> Vector for P {
         unsafe { _mm256_cvtepi32_ps(a) }
     }
     #[inline(always)]
+    fn as_ints(self, a: __m256) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_castps_si256(a) }
+    }
+    #[inline(always)]
+    fn sum_32(self, a: __m256i) -> i32 {
+        // SAFETY: as above.
+        unsafe {
+            let four = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
+            let two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+            _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<1>(two)))
+        }
+    }
+    #[inline(always)]
+    fn store_low_bytes(self, bytes: &mut [i8], a: __m256i) {
+        let bytes: &mut [i8; 8] = bytes.first_chunk_mut().expect("a byte for each element");
+        // SAFETY: as above.
+        unsafe {
+            let lowest = _mm256_setr_epi8(
+                0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 4, 8, 12, -1, -1, -1, -1, -1,
+                -1, -1, -1, -1, -1, -1, -1,
+            );
+            let fours = _mm256_shuffle_epi8(a, lowest);
+            let (low, high) = (_mm256_castsi256_si128(fours), _mm256_extracti128_si256::<1>(fours));
+            _mm_storel_epi64(bytes.as_mut_ptr().cast(), _mm_unpacklo_epi32(low, high));
+        }
+    }
+    #[inline(always)]
     fn as_floats(self, a: __m256i) -> __m256 {
         // SAFETY: as above.
         unsafe { _mm256_castsi256_ps(a) }
@@ -344,6 +372,21 @@ impl<P: Products> Vector for P {
     fn fma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
         // SAFETY: as above.
         unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max_f(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn abs_f(self, a: __m256) -> __m256 {
+        // SAFETY: as above.
+        unsafe { _mm256_andnot_ps(_mm256_set1_ps(-0.0), a) }
+    }
+    #[inline(always)]
+    fn max_16(self, lanes: [__m256; 2]) -> f32 {
+        // SAFETY: as above.
+        unsafe { max_8(_mm256_max_ps(lanes[0], lanes[1])) }
     }
     #[inline(always)]
     fn sum_16(self, lanes: [__m256; 2]) -> f32 {
@@ -377,4 +420,13 @@ fn sum_8(lanes: __m256) -> f32 {
     let four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
     let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+}
+
+/// The largest of eight lanes: halves first.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn max_8(lanes: __m256) -> f32 {
+    let four = _mm_max_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
+    let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
 }

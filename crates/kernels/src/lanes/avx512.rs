@@ -296,6 +296,22 @@ impl Vector for Avx512 {
         unsafe { _mm512_cvtepi32_ps(a) }
     }
     #[inline(always)]
+    fn as_ints(self, a: __m512) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_castps_si512(a) }
+    }
+    #[inline(always)]
+    fn sum_32(self, a: __m512i) -> i32 {
+        // SAFETY: as above.
+        unsafe { _mm512_reduce_add_epi32(a) }
+    }
+    #[inline(always)]
+    fn store_low_bytes(self, bytes: &mut [i8], a: __m512i) {
+        let bytes: &mut [i8; 16] = bytes.first_chunk_mut().expect("a byte for each element");
+        // SAFETY: as above.
+        unsafe { _mm_storeu_si128(bytes.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(a)) }
+    }
+    #[inline(always)]
     fn as_floats(self, a: __m512i) -> __m512 {
         // SAFETY: as above.
         unsafe { _mm512_castsi512_ps(a) }
@@ -314,6 +330,23 @@ impl Vector for Avx512 {
     fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: as above.
         unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    fn max_f(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+    #[inline(always)]
+    fn abs_f(self, a: __m512) -> __m512 {
+        // SAFETY: as above.
+        unsafe { _mm512_abs_ps(a) }
+    }
+    #[inline(always)]
+    fn max_16(self, lanes: [__m512; 2]) -> f32 {
+        // SAFETY: as above.
+        unsafe {
+            max_8(_mm256_max_ps(_mm512_castps512_ps256(lanes[0]), _mm512_extractf32x8_ps::<1>(lanes[0])))
+        }
     }
     #[inline(always)]
     fn sum_16(self, lanes: [__m512; 2]) -> f32 {
@@ -356,4 +389,13 @@ fn sum_8(lanes: __m256) -> f32 {
     let four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
     let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+}
+
+/// The largest of eight lanes: halves first.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn max_8(lanes: __m256) -> f32 {
+    let four = _mm_max_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
+    let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
 }

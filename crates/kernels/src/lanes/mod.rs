@@ -144,6 +144,12 @@ pub(crate) trait Vector: Copy {
     fn f16(self, a: Self::Ints) -> Self::Floats;
     /// Integers to the nearest f32.
     fn to_floats(self, a: Self::Ints) -> Self::Floats;
+    /// The bits of f32.
+    fn as_ints(self, a: Self::Floats) -> Self::Ints;
+    /// The sum of all 32-bit elements, modulo 2^32.
+    fn sum_32(self, a: Self::Ints) -> i32;
+    /// The lowest byte of each 32-bit element, to the beginning of `bytes`.
+    fn store_low_bytes(self, bytes: &mut [i8], a: Self::Ints);
     /// The f32 with these bits.
     fn as_floats(self, a: Self::Ints) -> Self::Floats;
     /// `a * b`.
@@ -152,6 +158,12 @@ pub(crate) trait Vector: Copy {
     fn add_f(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a * b + c`, rounded once.
     fn fma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// The larger of two elements; that of `b` if either is NaN.
+    fn max_f(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// Magnitudes.
+    fn abs_f(self, a: Self::Floats) -> Self::Floats;
+    /// The largest of sixteen lanes, in the order of [`Vector::sum_16`].
+    fn max_16(self, lanes: [Self::Floats; 2]) -> f32;
     /// The sum of sixteen lanes, in the order of `math::sum_lanes`: one register, or two of eight lanes.
     fn sum_16(self, lanes: [Self::Floats; 2]) -> f32;
     /// `c - a * b`, rounded once.

@@ -10,8 +10,14 @@
 //! Weights whose codes are offset need the sum of the codes of each sub-block, and weights with minima the sum of the
 //! elements; both are stored, the first exactly.
 
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod vector;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 use crate::Act;
-use crate::isa::{Isa, per_isa};
+use crate::isa::Isa;
 use crate::pool::Pool;
 
 /// Elements that share one activation scale.
@@ -125,108 +131,56 @@ impl QuantAct {
     }
 }
 
-per_isa! {
-    /// Quantises one row.
-    fn quantize_row(x: &[f32], row: &mut RowMut<'_>) = quantize_row_body
-}
-
-#[inline(always)]
-fn quantize_row_body<const FUSED: bool>(x: &[f32], row: &mut RowMut<'_>) {
-    for (b, x) in x.chunks(BLOCK).enumerate() {
-        let mut padded = [0f32; BLOCK];
-        padded[..x.len()].copy_from_slice(x);
-        quantize_block(&padded, b, row);
+/// Quantises one row.
+fn quantize_row(isa: Isa, x: &[f32], row: &mut RowMut<'_>) {
+    match isa {
+        Isa::Scalar => scalar::quantize_row(x, row),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2(proof) => x86::avx2(proof, x, row),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni(proof) => x86::avx_vnni(proof, x, row),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(proof) => x86::avx512(proof, x, row),
+        #[cfg(not(target_arch = "x86_64"))]
+        Isa::Avx2(_) | Isa::AvxVnni(_) | Isa::Avx512(_) => {
+            unreachable!("no proof of these exists on this machine")
+        }
     }
 }
 
-/// Codes and sums of one block.
+impl RowMut<'_> {
+    /// Writes what follows from the codes of block `b`: its scale and sums.
+    #[inline(always)]
+    fn finish(&mut self, b: usize, scale: f32, code_sums: [i32; 2], fine_sums: [i32; 2]) {
+        self.scales[b] = scale;
+        self.code_sums[b] = code_sums;
+        let mut elements = [0; 2];
+        for half in 0..2 {
+            elements[half] = code_sums[half].wrapping_mul(128).wrapping_add(fine_sums[half]);
+        }
+        let fine_scale = scale / 128.0;
+        self.sums_16[b] = [fine_scale * elements[0] as f32, fine_scale * elements[1] as f32];
+        self.sums_32[b] = fine_scale * elements[0].wrapping_add(elements[1]) as f32;
+    }
+}
+
+/// The scale of a block and its inverse. A block of zeros, or of numbers too small to divide by, has both zero.
 #[inline(always)]
-fn quantize_block(x: &[f32; BLOCK], b: usize, row: &mut RowMut<'_>) {
-    let (largest, mean_square) = magnitudes(x);
+fn scale_and_inverse(largest: f32) -> [f32; 2] {
     let scale = largest / 127.0;
-    // A block of zeros, or of numbers too small to divide by, has codes of zero.
-    let inverse = if scale > 0.0 && (1.0 / scale).is_finite() { 1.0 / scale } else { 0.0 };
-    let scale = if inverse > 0.0 { scale } else { 0.0 };
-    let mut exact = [0f32; BLOCK];
-    let mut rounded = [0f32; BLOCK];
-    for i in 0..BLOCK {
-        exact[i] = larger(-127.0, -larger(-127.0, -(x[i] * inverse)));
-        rounded[i] = round(exact[i]);
-    }
-    let (codes, sums) = to_codes(&rounded);
-    row.codes[b] = codes;
-    row.scales[b] = scale;
-    row.code_sums[b] = sums;
-    let mut elements = [sums[0].wrapping_mul(128), sums[1].wrapping_mul(128)];
-    if largest * largest > OUTLIER_RATIO * OUTLIER_RATIO * mean_square {
-        let mut rest = [0f32; BLOCK];
-        for i in 0..BLOCK {
-            rest[i] = round((exact[i] - rounded[i]) * 128.0);
-        }
-        let (codes, sums) = to_codes(&rest);
-        row.fine.push(Fine { block: b, scale: scale / 128.0, sums, codes });
-        elements = [elements[0].wrapping_add(sums[0]), elements[1].wrapping_add(sums[1])];
-    }
-    row.sums_16[b] = [scale / 128.0 * elements[0] as f32, scale / 128.0 * elements[1] as f32];
-    row.sums_32[b] = scale / 128.0 * elements[0].wrapping_add(elements[1]) as f32;
+    let inverse = 1.0 / scale;
+    if scale > 0.0 && inverse.is_finite() { [scale, inverse] } else { [0.0; 2] }
 }
 
-/// 1.5 * 2^23: adding and removing it rounds numbers below 2^22 to nearest, ties to even, in one instruction each.
+/// Whether a block needs a second byte.
+#[inline(always)]
+fn is_fine(largest: f32, mean_square: f32) -> bool {
+    largest * largest > OUTLIER_RATIO * OUTLIER_RATIO * mean_square
+}
+
+/// 1.5 * 2^23: adding and removing it rounds numbers below 2^22 to nearest, ties to even, in one instruction each. A
+/// number with it added carries its integer in its lowest bits.
 const ROUND: f32 = 12_582_912.0;
-
-#[inline(always)]
-fn round(x: f32) -> f32 {
-    (x + ROUND) - ROUND
-}
-
-/// The largest magnitude and the mean of the squares.
-#[inline(always)]
-fn magnitudes(x: &[f32; BLOCK]) -> (f32, f32) {
-    let (mut largest, mut squares) = ([0f32; 16], [0f32; 16]);
-    for i in 0..16 {
-        largest[i] = larger(x[i].abs(), x[i + 16].abs());
-        squares[i] = x[i] * x[i] + x[i + 16] * x[i + 16];
-    }
-    let mut width = 8;
-    while width > 0 {
-        for i in 0..width {
-            largest[i] = larger(largest[i], largest[i + width]);
-            squares[i] += squares[i + width];
-        }
-        width /= 2;
-    }
-    (largest[0], squares[0] / BLOCK as f32)
-}
-
-/// The larger of two numbers, in the one instruction that does not mind NaN.
-#[inline(always)]
-fn larger(a: f32, b: f32) -> f32 {
-    if a > b { a } else { b }
-}
-
-/// Whole numbers as bytes, and the sums of each half. A number with [`ROUND`] added carries its integer in its lowest
-/// bits; a conversion would have to mind numbers out of range, and does not vectorise.
-#[inline(always)]
-fn to_codes(rounded: &[f32; BLOCK]) -> ([i8; BLOCK], [i32; 2]) {
-    let mut ints = [0i32; BLOCK];
-    for i in 0..BLOCK {
-        ints[i] = (rounded[i] + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i32;
-    }
-    let mut codes = [0i8; BLOCK];
-    for i in 0..BLOCK {
-        codes[i] = ints[i] as i8;
-    }
-    (codes, [sum_16(&ints, 0), sum_16(&ints, 16)])
-}
-
-#[inline(always)]
-fn sum_16(ints: &[i32; BLOCK], first: usize) -> i32 {
-    let mut sum = 0i32;
-    for i in first..first + 16 {
-        sum = sum.wrapping_add(ints[i]);
-    }
-    sum
-}
 
 #[cfg(test)]
 mod tests {
