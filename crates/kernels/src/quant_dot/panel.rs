@@ -8,7 +8,8 @@
 //!                        sums[t][r] = fma(float(dots[t][r]), scale[r] * x_scale[t], sums[t][r])
 //! ```
 //! Each code that is loaded meets T tokens and each activation R registers of rows. A panel stays in the second cache
-//! while all tokens go by.
+//! while all tokens go by. Blocks of activations with a second byte come after that, group by group, T tokens at a time
+//! too: whichever have one there.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -17,18 +18,26 @@ use super::{TileRows, ask_ahead, four_codes, offset_log2};
 use crate::lanes::Vector;
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
-use crate::quantize::QuantRow;
+use crate::quantize::{Fine, QuantRow};
 use crate::stored::{Codes, Stored};
 
-/// Unpacked rows, kept by each thread from call to call.
+/// Memory that each thread keeps from call to call.
 #[derive(Default)]
 pub(super) struct Scratch {
+    pub(super) rows: Unpacked,
+    /// Each token's [`Sums`], in rows of registers.
+    pub(super) sums: Vec<[f32; 16]>,
+}
+
+/// Unpacked rows.
+#[derive(Default)]
+pub(super) struct Unpacked {
     codes: Vec<[u8; 64]>,
     scales: Vec<[f32; 16]>,
     mins: Vec<[f32; 16]>,
 }
 
-impl Scratch {
+impl Unpacked {
     /// Makes room for the codes, scales and minima of registers of two halves.
     fn reserve(&mut self, codes: usize, scales: usize) {
         self.codes.resize(self.codes.len().max(codes), [0; 64]);
@@ -65,7 +74,7 @@ pub(super) fn unpack<'a, V: Vector, F: Stored<B>, const B: usize, const R: usize
     v: V,
     w: &Matrix,
     first: usize,
-    scratch: &'a mut Scratch,
+    scratch: &'a mut Unpacked,
 ) -> Panel<'a, V, R> {
     let (groups, subs) = (w.cols() / 32, w.cols() / F::SUB);
     scratch.reserve(groups * 8 * R, subs * R);
@@ -103,6 +112,43 @@ pub(super) fn unpack<'a, V: Vector, F: Stored<B>, const B: usize, const R: usize
     Panel { codes, scales, mins, kind: F::CODES, sub: F::SUB }
 }
 
+/// The activations of all tokens.
+pub(super) struct Inputs<'a> {
+    tokens: &'a [QuantRow<'a>],
+    /// All blocks with a second byte and whose they are, group after group.
+    fine: Vec<(usize, &'a Fine)>,
+    /// Where in `fine` each group begins, and the last one ends.
+    fine_firsts: Vec<usize>,
+}
+
+impl<'a> Inputs<'a> {
+    /// Sorts the second bytes of `tokens`, which are in order for each of them, by group.
+    pub(super) fn new(tokens: &'a [QuantRow<'a>]) -> Self {
+        let groups = tokens.first().map_or(0, |token| token.codes.len());
+        let all = || tokens.iter().enumerate().flat_map(|(t, token)| token.fine.iter().map(move |fine| (t, fine)));
+        let mut fine_firsts = vec![0; groups + 1];
+        all().for_each(|(_, fine)| fine_firsts[fine.block + 1] += 1);
+        for g in 0..groups {
+            fine_firsts[g + 1] += fine_firsts[g];
+        }
+        let mut next = fine_firsts.clone();
+        let mut sorted: Vec<_> = all().collect();
+        for (t, fine) in all() {
+            sorted[next[fine.block]] = (t, fine);
+            next[fine.block] += 1;
+        }
+        Self { tokens, fine: sorted, fine_firsts }
+    }
+
+    /// The second bytes of group `g`.
+    fn fine_of(&self, g: usize) -> &[(usize, &'a Fine)] {
+        &self.fine[self.fine_firsts[g]..self.fine_firsts[g + 1]]
+    }
+}
+
+/// The two sums of the formula for one token: of all blocks and of the fine ones.
+type Sums<V, const R: usize> = [[<V as Vector>::Singles; R]; 2];
+
 /// Multiplies the panel with all tokens, `T` at a time: `columns` of `out` take its rows.
 #[inline(always)]
 pub(super) fn tiles<
@@ -115,21 +161,40 @@ pub(super) fn tiles<
 >(
     v: V,
     panel: &Panel<'_, V, R>,
-    x: &[QuantRow<'_>],
+    x: &Inputs<'_>,
     columns: Range<usize>,
+    sums: &mut Vec<[f32; 16]>,
     out: &mut Stripe<'_, f32>,
 ) {
+    let tokens = x.tokens;
+    sums.clear();
+    sums.resize(tokens.len() * 2 * R, [0.0; 16]);
+    let sums: &mut [Sums<V, R>] =
+        &mut V::as_singles_mut(sums).as_chunks_mut::<R>().0.as_chunks_mut::<2>().0[..tokens.len()];
     let mut token = 0;
-    while let Some(x) = x[token..].first_chunk::<T>() {
-        emit(v, tile::<V, R, T, SUB, MINS, SIGNED>(v, panel, x), token, columns.clone(), out);
+    while let (Some(x), Some(sums)) = (tokens[token..].first_chunk(), sums[token..].first_chunk_mut()) {
+        tile::<V, R, T, SUB, MINS, SIGNED>(v, panel, x, sums);
         token += T;
     }
-    while let Some(x) = x[token..].first_chunk::<2>() {
-        emit(v, tile::<V, R, 2, SUB, MINS, SIGNED>(v, panel, x), token, columns.clone(), out);
+    while let (Some(x), Some(sums)) = (tokens[token..].first_chunk(), sums[token..].first_chunk_mut()) {
+        tile::<V, R, 2, SUB, MINS, SIGNED>(v, panel, x, sums);
         token += 2;
     }
-    if let Some(x) = x[token..].first_chunk::<1>() {
-        emit(v, tile::<V, R, 1, SUB, MINS, SIGNED>(v, panel, x), token, columns, out);
+    if let (Some(x), Some(sums)) = (tokens[token..].first_chunk(), sums[token..].first_chunk_mut()) {
+        tile::<V, R, 1, SUB, MINS, SIGNED>(v, panel, x, sums);
+    }
+    for g in 0..panel.codes.len() {
+        let mut fine = x.fine_of(g);
+        while let Some((several, rest)) = fine.split_first_chunk() {
+            add_fine::<V, R, T, SUB, MINS, SIGNED>(v, panel, g, several, sums);
+            fine = rest;
+        }
+        for one in fine {
+            add_fine::<V, R, 1, SUB, MINS, SIGNED>(v, panel, g, &[*one], sums);
+        }
+    }
+    for (token, sums) in sums.iter().enumerate() {
+        emit(v, sums, &mut out.row_mut(token)[columns.clone()]);
     }
 }
 
@@ -169,7 +234,8 @@ fn tile<V: Vector, const R: usize, const T: usize, const SUB: usize, const MINS:
     v: V,
     panel: &Panel<'_, V, R>,
     x: &[QuantRow<'_>; T],
-) -> [[V::Floats; R]; T] {
+    memory: &mut [Sums<V, R>; T],
+) {
     let mut sums = [[v.splat_f(0.0); R]; T];
     let offset = if MINS { None } else { offset_log2::<V>(panel.kind) };
     let tokens = Tokens::new(x, panel.codes.len());
@@ -194,12 +260,10 @@ fn tile<V: Vector, const R: usize, const T: usize, const SUB: usize, const MINS:
         }
     }
     for t in 0..T {
-        let fine = fine::<V, R, SUB, SIGNED>(v, panel, offset, &x[t]);
         for r in 0..R {
-            sums[t][r] = v.add_f(sums[t][r], fine[r]);
+            v.store_f(&mut memory[t][0][r], sums[t][r]);
         }
     }
-    sums
 }
 
 /// The exact products of one sub-block: half `half` of group `g`, or all of it.
@@ -240,61 +304,60 @@ fn dot<V: Vector, const SIGNED: bool>(v: V, sums: V::Ints, w: V::Ints, x: V::Int
     if SIGNED { v.dot_biased(sums, w, x) } else { v.dot(sums, w, x) }
 }
 
-/// The formula's sum over fine blocks for one token.
+/// Adds the products of group `g` with the second bytes of `T` tokens to their sums.
 #[inline(always)]
-fn fine<V: Vector, const R: usize, const SUB: usize, const SIGNED: bool>(
+fn add_fine<V: Vector, const R: usize, const T: usize, const SUB: usize, const MINS: bool, const SIGNED: bool>(
     v: V,
     panel: &Panel<'_, V, R>,
-    offset: Option<u32>,
-    x: &QuantRow<'_>,
-) -> [V::Floats; R] {
-    let mut sums = [v.splat_f(0.0); R];
-    for fine in x.fine {
-        let w = &panel.codes[fine.block];
-        for half in 0..32 / SUB {
-            let code_sum = if SUB == 32 { fine.sums[0] + fine.sums[1] } else { fine.sums[half] };
-            let mut dots = [v.zero(); R];
-            if let Some(log2) = offset {
-                dots = [v.splat_32(-(code_sum << log2)); R];
+    g: usize,
+    fine: &[(usize, &Fine); T],
+    memory: &mut [Sums<V, R>],
+) {
+    let offset = if MINS { None } else { offset_log2::<V>(panel.kind) };
+    for half in 0..32 / SUB {
+        let mut dots = [[v.zero(); R]; T];
+        if let Some(log2) = offset {
+            for t in 0..T {
+                let sums = fine[t].1.sums;
+                let code_sum = if SUB == 32 { sums[0] + sums[1] } else { sums[half] };
+                dots[t] = [v.splat_32(-(code_sum << log2)); R];
             }
-            for k in half * (SUB / 4)..(half + 1) * (SUB / 4) {
-                let x_k = v.splat_32(four_codes(&fine.codes, k));
+        }
+        for k in half * (SUB / 4)..(half + 1) * (SUB / 4) {
+            let mut w_k = [v.zero(); R];
+            for r in 0..R {
+                w_k[r] = v.load(&panel.codes[g][k][r]);
+            }
+            for t in 0..T {
+                let x_k = v.splat_32(four_codes(&fine[t].1.codes, k));
                 for r in 0..R {
-                    let w_k = v.load(&w[k][r]);
-                    dots[r] = dot::<V, SIGNED>(v, dots[r], w_k, x_k);
+                    dots[t][r] = dot::<V, SIGNED>(v, dots[t][r], w_k[r], x_k);
                 }
             }
-            let scales = &panel.scales[fine.block * (32 / SUB) + half];
+        }
+        let scales = &panel.scales[g * (32 / SUB) + half];
+        for t in 0..T {
+            let sums = &mut memory[fine[t].0][1];
             for r in 0..R {
-                let scale = v.mul(v.load_f(&scales[r]), v.splat_f(fine.scale));
-                sums[r] = v.fma(v.to_floats(dots[r]), scale, sums[r]);
+                let scale = v.mul(v.load_f(&scales[r]), v.splat_f(fine[t].1.scale));
+                let sum = v.fma(v.to_floats(dots[t][r]), scale, v.load_f(&sums[r]));
+                v.store_f(&mut sums[r], sum);
             }
         }
     }
-    sums
 }
 
-/// Writes the sums of `T` tokens from token `first_token` on, the rows from `column` on, as many as `out` has.
+/// Writes one token's sums to its row of the result, as many as that has.
 #[inline(always)]
-pub(super) fn emit<V: Vector, const R: usize, const T: usize>(
-    v: V,
-    sums: [[V::Floats; R]; T],
-    first_token: usize,
-    columns: Range<usize>,
-    out: &mut Stripe<'_, f32>,
-) {
-    for t in 0..T {
-        let row = out.row_mut(first_token + t);
-        for r in 0..R {
-            let first = columns.start + r * V::ROWS;
-            if let Some(out) = row[first.min(columns.end)..columns.end].get_mut(..V::ROWS) {
-                v.store_floats(out, sums[t][r]);
-            } else {
-                let mut values = V::zero_singles();
-                v.store_f(&mut values, sums[t][r]);
-                let out = &mut row[first.min(columns.end)..columns.end];
-                out.copy_from_slice(&values.as_ref()[..out.len()]);
-            }
+fn emit<V: Vector, const R: usize>(v: V, sums: &Sums<V, R>, row: &mut [f32]) {
+    for (r, out) in row.chunks_mut(V::ROWS).enumerate() {
+        let sum = v.add_f(v.load_f(&sums[0][r]), v.load_f(&sums[1][r]));
+        if out.len() == V::ROWS {
+            v.store_floats(out, sum);
+        } else {
+            let mut values = V::zero_singles();
+            v.store_f(&mut values, sum);
+            out.copy_from_slice(&values.as_ref()[..out.len()]);
         }
     }
 }

@@ -55,11 +55,12 @@ macro_rules! variant {
             out: &mut Stripe<'_, f32>,
         ) {
             const ROWS: usize = $R * <$proof as Vector>::ROWS;
+            let x = panel::Inputs::new(x);
             panel::with_scratch(|scratch| {
                 for first in rows.clone().step_by(ROWS) {
                     let columns = first - rows.start..(first + ROWS).min(rows.end) - rows.start;
                     let panel = with_stored!(w.dtype(), F, B => {
-                        unpack::<F, B>(proof, w, first, scratch)
+                        unpack::<F, B>(proof, w, first, &mut scratch.rows)
                     });
                     let run = match (panel.kind, panel.sub) {
                         (Codes::WithMins, 32) => tiles::<32, true, false>,
@@ -69,7 +70,7 @@ macro_rules! variant {
                         (Codes::Signed, _) => tiles::<32, false, true>,
                     };
                     // SAFETY: a proof exists only where `isa` saw every feature named here.
-                    unsafe { run(proof, &panel, x, columns, out) };
+                    unsafe { run(proof, &panel, &x, columns, &mut scratch.sums, out) };
                 }
             });
         }
@@ -78,7 +79,7 @@ macro_rules! variant {
             proof: $proof,
             w: &Matrix,
             first: usize,
-            scratch: &'a mut panel::Scratch,
+            scratch: &'a mut panel::Unpacked,
         ) -> panel::Panel<'a, $proof, $R> {
             // SAFETY: as above.
             unsafe { unpack_with_features::<F, B>(proof, w, first, scratch) }
@@ -89,7 +90,7 @@ macro_rules! variant {
             proof: $proof,
             w: &Matrix,
             first: usize,
-            scratch: &'a mut panel::Scratch,
+            scratch: &'a mut panel::Unpacked,
         ) -> panel::Panel<'a, $proof, $R> {
             panel::unpack::<$proof, F, B, $R>(proof, w, first, scratch)
         }
@@ -98,11 +99,12 @@ macro_rules! variant {
         fn tiles<const SUB: usize, const MINS: bool, const SIGNED: bool>(
             proof: $proof,
             panel: &panel::Panel<'_, $proof, $R>,
-            x: &[QuantRow<'_>],
+            x: &panel::Inputs<'_>,
             columns: Range<usize>,
+            sums: &mut Vec<[f32; 16]>,
             out: &mut Stripe<'_, f32>,
         ) {
-            panel::tiles::<$proof, $R, $T, SUB, MINS, SIGNED>(proof, panel, x, columns, out);
+            panel::tiles::<$proof, $R, $T, SUB, MINS, SIGNED>(proof, panel, x, columns, sums, out);
         }
     };
 }

@@ -4,7 +4,7 @@ use shoal_quant::{iq2_xxs, iq4_nl, iq4_xs};
 
 use super::blocks_32::{nibbles, raw_nibbles};
 use super::{Codes, FourCodes, Raw, Scales, Stored};
-use crate::lanes::{Blocks, Vector, by_column, columns_16};
+use crate::lanes::{Blocks, Columns, Vector, by_column, columns_16};
 
 pub(crate) struct Iq4Xs;
 
@@ -54,22 +54,17 @@ static GRID: [u64; 256] = {
     words
 };
 
-/// For seven sign bits, completed to eight, all ones in the bytes that are negative.
-static MINUS: [u64; 128] = {
-    let mut words = [0; 128];
-    let mut i = 0;
-    while i < words.len() {
-        let signs = iq2_xxs::with_even_parity(i as u8);
-        let mut j = 0;
-        while j < 8 {
-            if (signs >> j) & 1 == 1 {
-                words[i] |= 0xFF << (8 * j);
-            }
-            j += 1;
+/// The eighth sign of seven, for the exclusive or of their two nibbles: negative where an odd number of them is.
+const EIGHTH_SIGN: [i8; 16] = {
+    let mut signs = [0; 16];
+    let mut nibble = 0;
+    while nibble < signs.len() {
+        if nibble.count_ones() % 2 == 1 {
+            signs[nibble] = i8::MIN;
         }
-        i += 1;
+        nibble += 1;
     }
-    words
+    signs
 };
 
 pub(crate) struct Iq2Xxs;
@@ -79,42 +74,55 @@ const fn group_at(group: usize) -> usize {
     2 + 8 * group
 }
 
-/// The magnitudes of a group and which of them are negative.
+/// By column the magnitudes of a group.
 #[inline(always)]
-fn magnitudes_and_signs(group: &[u8; 8]) -> [[u64; 4]; 2] {
-    let word = u64::from_le_bytes(*group) >> 32;
-    let (mut magnitudes, mut minus) = ([0; 4], [0; 4]);
-    for i in 0..4 {
-        magnitudes[i] = GRID[usize::from(group[i])];
-        minus[i] = MINUS[(word >> (7 * i)) as usize & 127];
+fn magnitudes<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_xxs::BYTES }>, group: usize) -> Columns<V> {
+    let mut rows = [v.zero(); 8];
+    for i in 0..8 {
+        let mut pair = [[0; 4]; 2];
+        for (half, row) in V::pair(i).into_iter().enumerate().take(V::ROWS / 8) {
+            let indices: &[u8; 4] = blocks.part(row, group_at(group));
+            for g in 0..4 {
+                pair[half][g] = GRID[usize::from(indices[g])];
+            }
+        }
+        rows[i] = v.rows_8_by_4(pair);
     }
-    [magnitudes, minus]
+    by_column(v, rows)
+}
+
+/// All ones in the bytes of codes 4k..4k + 4 that are negative. `word` has seven sign bits for each eight codes.
+#[inline(always)]
+fn negative<V: Vector>(v: V, word: V::Ints, k: usize) -> V::Ints {
+    let seven = v.and(v.srl_32(word, 7 * (k / 2)), v.splat_32(127));
+    let folded = v.and(v.xor(seven, v.srl_32(seven, 4)), v.splat_32(15));
+    let eight = v.or(seven, v.and(v.lookup(&EIGHTH_SIGN, folded), v.splat_32(128)));
+    let own_bits = v.splat_32(if k.is_multiple_of(2) { 0x0804_0201 } else { 0x8040_2010_u32 as i32 });
+    v.where_bits(v.spread_byte(eight, 0), own_bits, 255)
 }
 
 impl Stored<{ iq2_xxs::BYTES }> for Iq2Xxs {
     const GROUPS: usize = 8;
-    const SPAN: usize = 1;
+    const SPAN: usize = 2;
     const SUB: usize = 32;
     const CODES: Codes = Codes::Offset(6);
 
+    /// The magnitudes of two groups, then the words of their signs.
     #[inline(always)]
     fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_xxs::BYTES }>, span: usize) -> Raw<V> {
-        let mut rows = [v.zero(); 8];
-        for i in 0..8 {
-            let [a, b] = V::pair(i);
-            let [magnitudes_a, minus_a] = magnitudes_and_signs(blocks.part(a, group_at(span)));
-            let [magnitudes_b, minus_b] =
-                if V::ROWS > 8 { magnitudes_and_signs(blocks.part(b, group_at(span))) } else { [[0; 4]; 2] };
-            let minus = v.rows_8_by_4([minus_a, minus_b]);
-            let signed = v.sub_8(v.xor(v.rows_8_by_4([magnitudes_a, magnitudes_b]), minus), minus);
-            rows[i] = v.sub_8(signed, v.splat_8(192)); // 64 added, modulo 256
-        }
-        let unused = [v.zero(); 8];
-        [by_column(v, rows), unused, unused]
+        let mut signs = [v.zero(); 8];
+        [_, signs[0], _, signs[1]] = columns_16(v, blocks, group_at(2 * span));
+        [magnitudes(v, blocks, 2 * span), magnitudes(v, blocks, 2 * span + 1), signs]
     }
     #[inline(always)]
     fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
-        [raw[0][k], v.zero(), v.zero(), v.zero()]
+        let mut out = [v.zero(); 4];
+        for s in 0..2 {
+            let negative = negative(v, raw[2][s], k);
+            let signed = v.sub_8(v.xor(raw[s][k], negative), negative);
+            out[s] = v.sub_8(signed, v.splat_8(192)); // 64 added, modulo 256
+        }
+        out
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_xxs::BYTES }>) -> Scales<V> {
