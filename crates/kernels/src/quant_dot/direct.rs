@@ -11,7 +11,7 @@ use super::{TileRows, ask_ahead, four_codes, offset_log2};
 use crate::lanes::Vector;
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
-use crate::quantize::{Fine, QuantRow};
+use crate::quantize::{Block, Fine, QuantRow};
 use crate::stored::{Codes, Raw, Scales, Stored};
 
 /// A tile of rows.
@@ -49,28 +49,6 @@ pub(super) fn multiply<V: Vector, F: Stored<B>, const B: usize>(
     }
 }
 
-/// What one token brings to a block.
-struct Token<'a> {
-    codes: &'a [[i8; 32]],
-    scales: &'a [f32],
-    code_sums: &'a [[i32; 2]],
-    sums_16: &'a [[f32; 2]],
-    sums_32: &'a [f32],
-}
-
-impl<'a> Token<'a> {
-    #[inline(always)]
-    fn new(x: &QuantRow<'a>, first: usize, groups: usize) -> Self {
-        Self {
-            codes: &x.codes[first..][..groups],
-            scales: &x.scales[first..][..groups],
-            code_sums: &x.code_sums[first..][..groups],
-            sums_16: &x.sums_16[first..][..groups],
-            sums_32: &x.sums_32[first..][..groups],
-        }
-    }
-}
-
 /// The formula for one token.
 #[inline(always)]
 fn tile_sums<V: Vector, F: Stored<B>, const B: usize>(v: V, tile: &Tile<'_>, x: &QuantRow<'_>) -> V::Floats {
@@ -78,21 +56,22 @@ fn tile_sums<V: Vector, F: Stored<B>, const B: usize>(v: V, tile: &Tile<'_>, x: 
     let mut fine = x.fine;
     for b in 0..tile.cols / (32 * F::GROUPS) {
         let blocks = tile.rows.blocks::<V, B>(b);
-        let token = Token::new(x, b * F::GROUPS, F::GROUPS);
+        let x_blocks = &x.blocks[b * F::GROUPS..][..F::GROUPS];
         let scales = F::scales(v, &blocks);
         written_out!(span in 0..F::GROUPS / F::SPAN => {
             let raw = F::raw(v, &blocks, span);
-            let dots = span_dots::<V, F, B>(v, &raw, span, &token.codes[span * F::SPAN..][..F::SPAN]);
+            let dots = span_dots::<V, F, B>(v, &raw, span, &x_blocks[span * F::SPAN..][..F::SPAN]);
             for s in 0..F::SPAN {
                 let group = span * F::SPAN + s;
+                let x = &x_blocks[group];
                 ask_ahead::<V, F, B>(v, tile.next, b * F::GROUPS + group);
-                let dots = sub_dots::<V, F, B>(v, dots[s], token.code_sums[group]);
+                let dots = sub_dots::<V, F, B>(v, dots[s], x.code_sums);
                 for half in 0..32 / F::SUB {
                     let j = group * (32 / F::SUB) + half;
-                    let scale = v.mul(F::scale(v, &scales, j), v.splat_f(token.scales[group]));
+                    let scale = v.mul(F::scale(v, &scales, j), v.splat_f(x.scale));
                     sums = v.fma(v.to_floats(dots[half]), scale, sums);
                     if F::CODES == Codes::WithMins {
-                        let x_sum = if F::SUB == 32 { token.sums_32[group] } else { token.sums_16[group][half] };
+                        let x_sum = if F::SUB == 32 { x.sum } else { x.half_sums[half] };
                         sums = v.fnma(F::min(v, &scales, j), v.splat_f(x_sum), sums);
                     }
                 }
@@ -155,14 +134,14 @@ fn span_dots<V: Vector, F: Stored<B>, const B: usize>(
     v: V,
     raw: &Raw<V>,
     span: usize,
-    x: &[[i8; 32]],
+    x: &[Block],
 ) -> [[V::Ints; 2]; 4] {
     let mut dots = [[v.zero(); 2]; 4];
     // The number of turns is known to the compiler, and the registers of `raw` have no index at run time.
     for k in 0..8 {
         let w = F::codes(v, raw, span, k);
         for s in 0..F::SPAN {
-            dots[s][k / 4] = dot::<V, F, B>(v, dots[s][k / 4], w[s], v.splat_32(four_codes(&x[s], k)));
+            dots[s][k / 4] = dot::<V, F, B>(v, dots[s][k / 4], w[s], v.splat_32(four_codes(&x[s].codes, k)));
         }
     }
     dots

@@ -18,7 +18,7 @@ use super::{TileRows, ask_ahead, four_codes, offset_log2};
 use crate::lanes::Vector;
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
-use crate::quantize::{Fine, QuantRow};
+use crate::quantize::{Block, Fine, QuantRow};
 use crate::stored::{Codes, Stored};
 
 /// Memory that each thread keeps from call to call.
@@ -124,8 +124,9 @@ pub(super) struct Inputs<'a> {
 impl<'a> Inputs<'a> {
     /// Sorts the second bytes of `tokens`, which are in order for each of them, by group.
     pub(super) fn new(tokens: &'a [QuantRow<'a>]) -> Self {
-        let groups = tokens.first().map_or(0, |token| token.codes.len());
-        let all = || tokens.iter().enumerate().flat_map(|(t, token)| token.fine.iter().map(move |fine| (t, fine)));
+        let groups = tokens.first().map_or(0, |token| token.blocks.len());
+        let all =
+            || tokens.iter().enumerate().flat_map(|(t, token)| token.fine.iter().map(move |fine| (t, fine)));
         let mut fine_firsts = vec![0; groups + 1];
         all().for_each(|(_, fine)| fine_firsts[fine.block + 1] += 1);
         for g in 0..groups {
@@ -198,36 +199,6 @@ pub(super) fn tiles<
     }
 }
 
-/// What `T` tokens bring to each group.
-struct Tokens<'a, const T: usize> {
-    codes: [&'a [[i8; 32]]; T],
-    scales: [&'a [f32]; T],
-    code_sums: [&'a [[i32; 2]]; T],
-    sums_16: [&'a [[f32; 2]]; T],
-    sums_32: [&'a [f32]; T],
-}
-
-impl<'a, const T: usize> Tokens<'a, T> {
-    #[inline(always)]
-    fn new(x: &[QuantRow<'a>; T], groups: usize) -> Self {
-        let mut all = Self {
-            codes: [&[]; T],
-            scales: [&[]; T],
-            code_sums: [&[]; T],
-            sums_16: [&[]; T],
-            sums_32: [&[]; T],
-        };
-        for t in 0..T {
-            all.codes[t] = &x[t].codes[..groups];
-            all.scales[t] = &x[t].scales[..groups];
-            all.code_sums[t] = &x[t].code_sums[..groups];
-            all.sums_16[t] = &x[t].sums_16[..groups];
-            all.sums_32[t] = &x[t].sums_32[..groups];
-        }
-        all
-    }
-}
-
 /// Multiplies the panel with `T` tokens.
 #[inline(always)]
 fn tile<V: Vector, const R: usize, const T: usize, const SUB: usize, const MINS: bool, const SIGNED: bool>(
@@ -238,21 +209,28 @@ fn tile<V: Vector, const R: usize, const T: usize, const SUB: usize, const MINS:
 ) {
     let mut sums = [[v.splat_f(0.0); R]; T];
     let offset = if MINS { None } else { offset_log2::<V>(panel.kind) };
-    let tokens = Tokens::new(x, panel.codes.len());
+    let mut tokens: [&[Block]; T] = [&[]; T];
+    for t in 0..T {
+        tokens[t] = &x[t].blocks[..panel.codes.len()];
+    }
     for (g, w) in panel.codes.iter().enumerate() {
+        let mut x = [&tokens[0][g]; T];
+        for t in 0..T {
+            x[t] = &tokens[t][g];
+        }
         for half in 0..32 / SUB {
-            let dots = dots::<V, R, T, SUB, SIGNED>(v, w, &tokens, offset, g, half);
+            let dots = dots::<V, R, T, SUB, SIGNED>(v, w, &x, offset, half);
             let j = g * (32 / SUB) + half;
             for r in 0..R {
                 let scale = v.load_f(&panel.scales[j][r]);
                 for t in 0..T {
-                    let scale = v.mul(scale, v.splat_f(tokens.scales[t][g]));
+                    let scale = v.mul(scale, v.splat_f(x[t].scale));
                     sums[t][r] = v.fma(v.to_floats(dots[t][r]), scale, sums[t][r]);
                 }
                 if MINS {
                     let min = v.load_f(&panel.mins[j][r]);
                     for t in 0..T {
-                        let x_sum = if SUB == 32 { tokens.sums_32[t][g] } else { tokens.sums_16[t][g][half] };
+                        let x_sum = if SUB == 32 { x[t].sum } else { x[t].half_sums[half] };
                         sums[t][r] = v.fnma(min, v.splat_f(x_sum), sums[t][r]);
                     }
                 }
@@ -271,15 +249,14 @@ fn tile<V: Vector, const R: usize, const T: usize, const SUB: usize, const MINS:
 fn dots<V: Vector, const R: usize, const T: usize, const SUB: usize, const SIGNED: bool>(
     v: V,
     w: &[[V::Bytes; R]; 8],
-    x: &Tokens<'_, T>,
+    x: &[&Block; T],
     offset: Option<u32>,
-    g: usize,
     half: usize,
 ) -> [[V::Ints; R]; T] {
     let mut dots = [[v.zero(); R]; T];
     if let Some(log2) = offset {
         for t in 0..T {
-            let code_sums = x.code_sums[t][g];
+            let code_sums = x[t].code_sums;
             let code_sum = if SUB == 32 { code_sums[0] + code_sums[1] } else { code_sums[half] };
             dots[t] = [v.splat_32(-(code_sum << log2)); R];
         }
@@ -290,7 +267,7 @@ fn dots<V: Vector, const R: usize, const T: usize, const SUB: usize, const SIGNE
             w_k[r] = v.load(&w[k][r]);
         }
         for t in 0..T {
-            let x_k = v.splat_32(four_codes(&x.codes[t][g], k));
+            let x_k = v.splat_32(four_codes(&x[t].codes, k));
             for r in 0..R {
                 dots[t][r] = dot::<V, SIGNED>(v, dots[t][r], w_k[r], x_k);
             }
@@ -306,7 +283,14 @@ fn dot<V: Vector, const SIGNED: bool>(v: V, sums: V::Ints, w: V::Ints, x: V::Int
 
 /// Adds the products of group `g` with the second bytes of `T` tokens to their sums.
 #[inline(always)]
-fn add_fine<V: Vector, const R: usize, const T: usize, const SUB: usize, const MINS: bool, const SIGNED: bool>(
+fn add_fine<
+    V: Vector,
+    const R: usize,
+    const T: usize,
+    const SUB: usize,
+    const MINS: bool,
+    const SIGNED: bool,
+>(
     v: V,
     panel: &Panel<'_, V, R>,
     g: usize,

@@ -24,10 +24,11 @@ fn product(sub: usize, codes: &[i8], scales: &[f32], mins: &[f32], x: &QuantRow<
     let (mut sum, mut fine_sum) = (0f32, 0f32);
     for (j, w) in codes.chunks_exact(sub).enumerate() {
         let (block, half) = (j / in_block, j % in_block);
-        let dot = dot(w, &x.codes[block][half * sub..][..sub]);
-        sum = (dot as f32).mul_add(scales[j] * x.scales[block], sum);
+        let x = &x.blocks[block];
+        let dot = dot(w, &x.codes[half * sub..][..sub]);
+        sum = (dot as f32).mul_add(scales[j] * x.scale, sum);
         if !mins.is_empty() {
-            let x_sum = if sub == BLOCK { x.sums_32[block] } else { x.sums_16[block][half] };
+            let x_sum = if sub == BLOCK { x.sum } else { x.half_sums[half] };
             sum = (-mins[j]).mul_add(x_sum, sum);
         }
     }

@@ -39,93 +39,66 @@ pub(crate) struct Fine {
     pub(crate) codes: [i8; BLOCK],
 }
 
-/// One row: `x[i] = scales[i / 32] * codes[i]`, and what `fine` adds.
+/// 32 elements: `x[i] = scale * codes[i]`, and what a [`Fine`] adds. One cache line.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(align(64))]
+pub(crate) struct Block {
+    /// Each in -127..=127; the last block of a row is filled up with zeros.
+    pub(crate) codes: [i8; BLOCK],
+    pub(crate) scale: f32,
+    /// Sum of the elements as coded, fine codes included.
+    pub(crate) sum: f32,
+    /// The same for each half.
+    pub(crate) half_sums: [f32; 2],
+    /// Sums of the codes of each half.
+    pub(crate) code_sums: [i32; 2],
+}
+
+/// One row.
 #[derive(Clone, Copy)]
 pub(crate) struct QuantRow<'a> {
-    /// Each in -127..=127; the last block is filled up with zeros.
-    pub(crate) codes: &'a [[i8; BLOCK]],
-    /// One for each block.
-    pub(crate) scales: &'a [f32],
-    /// Sums of the codes of each half of each block.
-    pub(crate) code_sums: &'a [[i32; 2]],
-    /// Sums of the elements as coded, fine codes included, of each half of each block.
-    pub(crate) sums_16: &'a [[f32; 2]],
-    /// The same for whole blocks.
-    pub(crate) sums_32: &'a [f32],
+    /// One for each 32 elements.
+    pub(crate) blocks: &'a [Block],
     /// Blocks with a second byte, in order.
     pub(crate) fine: &'a [Fine],
 }
 
 /// Quantised activations, `[rows, cols]`.
 pub(crate) struct QuantAct {
-    blocks: usize,
-    codes: Vec<[i8; BLOCK]>,
-    scales: Vec<f32>,
-    code_sums: Vec<[i32; 2]>,
-    sums_16: Vec<[f32; 2]>,
-    sums_32: Vec<f32>,
+    blocks_per_row: usize,
+    blocks: Vec<Block>,
     fine: Vec<Vec<Fine>>,
 }
 
 /// One row of a [`QuantAct`] being made.
 pub(crate) struct RowMut<'a> {
-    codes: &'a mut [[i8; BLOCK]],
-    scales: &'a mut [f32],
-    code_sums: &'a mut [[i32; 2]],
-    sums_16: &'a mut [[f32; 2]],
-    sums_32: &'a mut [f32],
+    blocks: &'a mut [Block],
     fine: &'a mut Vec<Fine>,
 }
 
 impl QuantAct {
     /// Quantises every row of `x`.
     pub(crate) fn new(isa: Isa, pool: &Pool, x: &Act) -> Self {
-        let blocks = x.cols().div_ceil(BLOCK).max(1);
-        let count = x.rows() * blocks;
-        let mut quant = Self {
-            blocks,
-            codes: vec![[0; BLOCK]; count],
-            scales: vec![0.0; count],
-            code_sums: vec![[0; 2]; count],
-            sums_16: vec![[0.0; 2]; count],
-            sums_32: vec![0.0; count],
-            fine: vec![Vec::new(); x.rows()],
-        };
-        let mut rows: Vec<_> = quant.rows_mut().collect();
+        let blocks_per_row = x.cols().div_ceil(BLOCK).max(1);
+        let mut blocks = vec![Block::default(); x.rows() * blocks_per_row];
+        let mut fine = vec![Vec::new(); x.rows()];
+        let mut rows: Vec<_> = blocks
+            .chunks_mut(blocks_per_row)
+            .zip(&mut fine)
+            .map(|(blocks, fine)| RowMut { blocks, fine })
+            .collect();
         pool.for_each_chunk(&mut rows, 4, |chunk, rows| {
             for (i, row) in rows.iter_mut().enumerate() {
                 quantize_row(isa, x.row(4 * chunk + i), row);
             }
         });
-        quant
-    }
-
-    fn rows_mut(&mut self) -> impl Iterator<Item = RowMut<'_>> {
-        let blocks = self.blocks;
-        let ints = self.codes.chunks_mut(blocks).zip(self.code_sums.chunks_mut(blocks));
-        let sums = self.sums_16.chunks_mut(blocks).zip(self.sums_32.chunks_mut(blocks));
-        let floats = self.scales.chunks_mut(blocks).zip(sums);
-        ints.zip(floats).zip(&mut self.fine).map(
-            |(((codes, code_sums), (scales, (sums_16, sums_32))), fine)| RowMut {
-                codes,
-                scales,
-                code_sums,
-                sums_16,
-                sums_32,
-                fine,
-            },
-        )
+        Self { blocks_per_row, blocks, fine }
     }
 
     /// Row `row`.
     pub(crate) fn row(&self, row: usize) -> QuantRow<'_> {
-        let at = row * self.blocks..(row + 1) * self.blocks;
         QuantRow {
-            codes: &self.codes[at.clone()],
-            scales: &self.scales[at.clone()],
-            code_sums: &self.code_sums[at.clone()],
-            sums_16: &self.sums_16[at.clone()],
-            sums_32: &self.sums_32[at],
+            blocks: &self.blocks[row * self.blocks_per_row..][..self.blocks_per_row],
             fine: &self.fine[row],
         }
     }
@@ -148,19 +121,19 @@ fn quantize_row(isa: Isa, x: &[f32], row: &mut RowMut<'_>) {
     }
 }
 
-impl RowMut<'_> {
-    /// Writes what follows from the codes of block `b`: its scale and sums.
+impl Block {
+    /// Fills in what follows from the codes: the scale and the sums.
     #[inline(always)]
-    fn finish(&mut self, b: usize, scale: f32, code_sums: [i32; 2], fine_sums: [i32; 2]) {
-        self.scales[b] = scale;
-        self.code_sums[b] = code_sums;
+    fn finish(&mut self, scale: f32, code_sums: [i32; 2], fine_sums: [i32; 2]) {
+        self.scale = scale;
+        self.code_sums = code_sums;
         let mut elements = [0; 2];
         for half in 0..2 {
             elements[half] = code_sums[half].wrapping_mul(128).wrapping_add(fine_sums[half]);
         }
         let fine_scale = scale / 128.0;
-        self.sums_16[b] = [fine_scale * elements[0] as f32, fine_scale * elements[1] as f32];
-        self.sums_32[b] = fine_scale * elements[0].wrapping_add(elements[1]) as f32;
+        self.half_sums = [fine_scale * elements[0] as f32, fine_scale * elements[1] as f32];
+        self.sum = fine_scale * elements[0].wrapping_add(elements[1]) as f32;
     }
 }
 
@@ -192,10 +165,10 @@ mod tests {
     fn decoded(quant: &QuantAct, r: usize) -> Vec<f64> {
         let row = quant.row(r);
         let mut out = Vec::new();
-        for (b, codes) in row.codes.iter().enumerate() {
+        for (b, block) in row.blocks.iter().enumerate() {
             let fine = row.fine.iter().find(|fine| fine.block == b);
             for i in 0..BLOCK {
-                let coarse = f64::from(row.scales[b]) * f64::from(codes[i]);
+                let coarse = f64::from(block.scale) * f64::from(block.codes[i]);
                 out.push(coarse + fine.map_or(0.0, |f| f64::from(f.scale) * f64::from(f.codes[i])));
             }
         }
@@ -213,10 +186,7 @@ mod tests {
             for isa in Isa::available() {
                 let quant = QuantAct::new(isa, &pool, &x);
                 let reference = QuantAct::new(Isa::Scalar, &pool, &x);
-                prop_assert_eq!(&quant.codes, &reference.codes);
-                prop_assert_eq!(&quant.scales, &reference.scales);
-                prop_assert_eq!(&quant.sums_16, &reference.sums_16);
-                prop_assert_eq!(&quant.sums_32, &reference.sums_32);
+                prop_assert_eq!(&quant.blocks, &reference.blocks);
                 for r in 0..3 {
                     let row = quant.row(r);
                     prop_assert_eq!(row.fine.len(), reference.row(r).fine.len());
@@ -224,16 +194,17 @@ mod tests {
                     prop_assert!(got[cols..].iter().all(|x| *x == 0.0), "padding");
                     for (i, &want) in x.row(r).iter().enumerate() {
                         let is_fine = row.fine.iter().any(|fine| fine.block == i / BLOCK);
-                        let step = f64::from(row.scales[i / BLOCK]) / if is_fine { 128.0 } else { 1.0 };
+                        let step = f64::from(row.blocks[i / BLOCK].scale) / if is_fine { 128.0 } else { 1.0 };
                         prop_assert!((got[i] - f64::from(want)).abs() <= step * 0.51, "{isa} {} {want}", got[i]);
                     }
                     for (b, got) in got.chunks(BLOCK).enumerate() {
+                        let block = &row.blocks[b];
                         let half = |h: usize| got[16 * h..16 * (h + 1)].iter().sum::<f64>();
                         let close = |a: f32, want: f64| (f64::from(a) - want).abs() <= 1e-6 * want.abs() + 1e-30;
-                        prop_assert!(close(row.sums_16[b][0], half(0)) && close(row.sums_16[b][1], half(1)));
-                        prop_assert!(close(row.sums_32[b], half(0) + half(1)));
+                        prop_assert!(close(block.half_sums[0], half(0)) && close(block.half_sums[1], half(1)));
+                        prop_assert!(close(block.sum, half(0) + half(1)));
                         let sum = |codes: &[i8]| codes.iter().map(|&c| i32::from(c)).sum::<i32>();
-                        prop_assert_eq!(row.code_sums[b], [sum(&row.codes[b][..16]), sum(&row.codes[b][16..])]);
+                        prop_assert_eq!(block.code_sums, [sum(&block.codes[..16]), sum(&block.codes[16..])]);
                     }
                     for fine in row.fine {
                         let sum = |codes: &[i8]| codes.iter().map(|&c| i32::from(c)).sum::<i32>();
@@ -257,7 +228,10 @@ mod tests {
     fn zeros_and_extremes_stay_finite() {
         for value in [0.0, 1e-42, f32::MIN_POSITIVE, 1e36] {
             let quant = QuantAct::new(Isa::best(), &Pool::new(1), &Act::from_vec(1, 32, vec![value; 32]));
-            assert!(quant.row(0).scales.iter().chain(quant.row(0).sums_32).all(|x| x.is_finite()), "{value}");
+            assert!(
+                quant.row(0).blocks.iter().all(|block| block.scale.is_finite() && block.sum.is_finite()),
+                "{value}"
+            );
         }
     }
 }

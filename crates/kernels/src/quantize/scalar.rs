@@ -16,7 +16,7 @@ fn quantize_block(x: &[f32; BLOCK], b: usize, row: &mut RowMut<'_>) {
     let [scale, inverse] = scale_and_inverse(largest);
     let exact = x.map(|x| larger(-127.0, -larger(-127.0, -(x * inverse))));
     let rounded = exact.map(round);
-    let code_sums = to_codes(&rounded, &mut row.codes[b]);
+    let code_sums = to_codes(&rounded, &mut row.blocks[b].codes);
     let mut fine_sums = [0; 2];
     if is_fine(largest, mean_square) {
         let mut rest = [0f32; BLOCK];
@@ -27,7 +27,7 @@ fn quantize_block(x: &[f32; BLOCK], b: usize, row: &mut RowMut<'_>) {
         fine_sums = to_codes(&rest, &mut codes);
         row.fine.push(Fine { block: b, scale: scale / 128.0, sums: fine_sums, codes });
     }
-    row.finish(b, scale, code_sums, fine_sums);
+    row.blocks[b].finish(scale, code_sums, fine_sums);
 }
 
 fn round(x: f32) -> f32 {

@@ -35,7 +35,7 @@ fn quantize_block<V: Vector>(v: V, x: &[f32; BLOCK], b: usize, row: &mut RowMut<
         exact[i] = v.max_f(least, v.mul(negative, minus));
         rounded[i] = round(v, exact[i]);
     }
-    let code_sums = to_codes(v, &rounded, &mut row.codes[b]);
+    let code_sums = to_codes(v, &rounded, &mut row.blocks[b].codes);
     let mut fine_sums = [0; 2];
     if is_fine(largest, mean_square) {
         let mut rest = exact;
@@ -48,7 +48,7 @@ fn quantize_block<V: Vector>(v: V, x: &[f32; BLOCK], b: usize, row: &mut RowMut<
         fine_sums = to_codes(v, &rest, &mut codes);
         row.fine.push(Fine { block: b, scale: scale / 128.0, sums: fine_sums, codes });
     }
-    row.finish(b, scale, code_sums, fine_sums);
+    row.blocks[b].finish(scale, code_sums, fine_sums);
 }
 
 #[inline(always)]
