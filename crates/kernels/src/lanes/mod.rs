@@ -198,6 +198,37 @@ fn prefetch_all<V: Vector>(v: V, bytes: &[u8]) {
     }
 }
 
+/// `$body` for each `$i` below `$n`, which is at most 16, written out: registers have no index at run time.
+macro_rules! written_out {
+    ($i:ident in 0..$n:expr => $body:block) => {{
+        macro_rules! turn {
+            ($at:literal) => {
+                if $at < $n {
+                    let $i = $at;
+                    $body
+                }
+            };
+        }
+        turn!(0);
+        turn!(1);
+        turn!(2);
+        turn!(3);
+        turn!(4);
+        turn!(5);
+        turn!(6);
+        turn!(7);
+        turn!(8);
+        turn!(9);
+        turn!(10);
+        turn!(11);
+        turn!(12);
+        turn!(13);
+        turn!(14);
+        turn!(15);
+    }};
+}
+pub(crate) use written_out;
+
 /// Registers by column: the k-th holds bytes 4k..4k + 4 of every row.
 pub(crate) type Columns<V> = [<V as Vector>::Ints; 8];
 

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::{TileRows, ask_ahead, four_codes, offset_log2};
-use crate::lanes::Vector;
+use crate::lanes::{Vector, written_out};
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
 use crate::quantize::{Block, Fine, QuantRow};
@@ -115,10 +115,10 @@ fn add_fine_group<V: Vector, F: Stored<B>, const B: usize, const S: usize>(
     fine: &Fine,
 ) -> V::Floats {
     let mut dots = [v.zero(); 2];
-    for k in 0..8 {
+    written_out!(k in 0..8 => {
         let w = F::codes(v, raw, span, k)[S];
         dots[k / 4] = dot::<V, F, B>(v, dots[k / 4], w, v.splat_32(four_codes(&fine.codes, k)));
-    }
+    });
     let dots = sub_dots::<V, F, B>(v, dots, fine.sums);
     for half in 0..32 / F::SUB {
         let j = (span * F::SPAN + S) * (32 / F::SUB) + half;
@@ -137,13 +137,12 @@ fn span_dots<V: Vector, F: Stored<B>, const B: usize>(
     x: &[Block],
 ) -> [[V::Ints; 2]; 4] {
     let mut dots = [[v.zero(); 2]; 4];
-    // The number of turns is known to the compiler, and the registers of `raw` have no index at run time.
-    for k in 0..8 {
+    written_out!(k in 0..8 => {
         let w = F::codes(v, raw, span, k);
         for s in 0..F::SPAN {
             dots[s][k / 4] = dot::<V, F, B>(v, dots[s][k / 4], w[s], v.splat_32(four_codes(&x[s].codes, k)));
         }
-    }
+    });
     dots
 }
 

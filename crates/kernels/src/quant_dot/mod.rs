@@ -23,36 +23,6 @@
 //! Numerics  integers exact; f32 as above: |y - y_f64| <= (2 K / sub + 2) * f32::EPSILON * sum |terms|
 //! Cost      direct reads each weight byte once for each token, from memory for the first; panel once for all tokens
 
-/// `$body` for each `$i` below `$n`, which is at most 16, written out: registers have no index at run time.
-macro_rules! written_out {
-    ($i:ident in 0..$n:expr => $body:block) => {{
-        macro_rules! turn {
-            ($at:literal) => {
-                if $at < $n {
-                    let $i = $at;
-                    $body
-                }
-            };
-        }
-        turn!(0);
-        turn!(1);
-        turn!(2);
-        turn!(3);
-        turn!(4);
-        turn!(5);
-        turn!(6);
-        turn!(7);
-        turn!(8);
-        turn!(9);
-        turn!(10);
-        turn!(11);
-        turn!(12);
-        turn!(13);
-        turn!(14);
-        turn!(15);
-    }};
-}
-
 mod direct;
 mod panel;
 mod scalar;

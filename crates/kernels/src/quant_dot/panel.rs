@@ -15,7 +15,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::{TileRows, ask_ahead, four_codes, offset_log2};
-use crate::lanes::Vector;
+use crate::lanes::{Vector, written_out};
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
 use crate::quantize::{Block, Fine, QuantRow};

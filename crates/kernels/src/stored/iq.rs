@@ -4,7 +4,7 @@ use shoal_quant::{iq2_xxs, iq4_nl, iq4_xs};
 
 use super::blocks_32::{nibbles, raw_nibbles};
 use super::{Codes, FourCodes, Raw, Scales, Stored};
-use crate::lanes::{Blocks, Columns, Vector, by_column, columns_16};
+use crate::lanes::{Blocks, Columns, Vector, by_column, columns_16, written_out};
 
 pub(crate) struct Iq4Xs;
 
@@ -78,16 +78,16 @@ const fn group_at(group: usize) -> usize {
 #[inline(always)]
 fn magnitudes<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_xxs::BYTES }>, group: usize) -> Columns<V> {
     let mut rows = [v.zero(); 8];
-    for i in 0..8 {
+    written_out!(i in 0..8 => {
         let mut pair = [[0; 4]; 2];
-        for (half, row) in V::pair(i).into_iter().enumerate().take(V::ROWS / 8) {
-            let indices: &[u8; 4] = blocks.part(row, group_at(group));
+        for half in 0..V::ROWS / 8 {
+            let indices: &[u8; 4] = blocks.part(V::pair(i)[half], group_at(group));
             for g in 0..4 {
                 pair[half][g] = GRID[usize::from(indices[g])];
             }
         }
         rows[i] = v.rows_8_by_4(pair);
-    }
+    });
     by_column(v, rows)
 }
 
