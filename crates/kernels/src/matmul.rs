@@ -16,7 +16,7 @@ use shoal_quant::Dtype;
 
 use crate::act::Act;
 use crate::isa::Isa;
-use crate::pool::{Pool, Striped};
+use crate::pool::{Pool, Stripe, Striped};
 use crate::quant_dot::ITEM_ROWS;
 use crate::quantize::{QuantAct, QuantRow};
 use crate::work::Work;
@@ -164,13 +164,9 @@ pub(crate) fn run_into(
     let x = input.x;
     assert_eq!(products.len(), outs.len(), "a place for each result");
     for (product, out) in products.iter().zip(&outs) {
-        assert_eq!(product.w.cols(), x.cols(), "the matrix takes {} columns", product.w.cols());
         assert_eq!(product.token_count(x) * product.w.rows(), out.len(), "a place for the whole result");
     }
-    let quant = products
-        .iter()
-        .any(|product| product.w.dtype().is_quantized())
-        .then(|| input.quant.get_or_init(|| QuantAct::new(isa, pool, x)));
+    let tokens = tokens(isa, pool, input, products);
     let row_total: usize = products.iter().map(|product| product.w.rows()).sum();
     let mut stripes: Vec<_> = outs
         .into_iter()
@@ -180,15 +176,59 @@ pub(crate) fn run_into(
             Striped::new(out, w.rows(), item_rows(w, row_total, pool.thread_count()))
         })
         .collect();
-    let tokens: Vec<Tokens<'_>> = products.iter().map(|product| product.tokens(x, quant)).collect();
     pool.for_each_stripe_of(&mut stripes, |product_idx, first_row, out| {
-        let w = products[product_idx].w;
-        let rows = first_row..first_row + out.width();
-        match &tokens[product_idx] {
-            Tokens::Quant(x) => quant_dot::multiply(isa, w, rows, x, out),
-            Tokens::Floats(x) => dot_f32::multiply(isa, w, rows, x, out),
-        }
+        multiply(isa, products[product_idx].w, first_row, &tokens[product_idx], out);
     });
+}
+
+/// Runs products of one shape with as many tokens each; their results stand side by side in `out`, `[tokens, products * rows]`.
+pub(crate) fn run_side_by_side(
+    isa: Isa,
+    pool: &Pool,
+    input: &Input<'_>,
+    products: &[Product<'_>],
+    out: &mut [f32],
+) {
+    let Some(first) = products.first() else { return };
+    let (rows, token_count) = (first.w.rows(), first.token_count(input.x));
+    for product in products {
+        assert_eq!(
+            (product.w.rows(), product.token_count(input.x)),
+            (rows, token_count),
+            "one shape for all"
+        );
+    }
+    assert_eq!(out.len(), token_count * products.len() * rows, "a place for all results");
+    let tokens = tokens(isa, pool, input, products);
+    // A stripe is a part of one product's columns.
+    let width = item_rows(first.w, products.len() * rows, pool.thread_count());
+    let width = if rows.is_multiple_of(width) { width } else { rows };
+    let mut stripes = [Striped::new(out, products.len() * rows, width)];
+    pool.for_each_stripe_of(&mut stripes, |_, first_column, out| {
+        let (product_idx, first_row) = (first_column / rows, first_column % rows);
+        multiply(isa, products[product_idx].w, first_row, &tokens[product_idx], out);
+    });
+}
+
+/// The activations of each product; quantised once for all, if any needs it.
+fn tokens<'x>(isa: Isa, pool: &Pool, input: &'x Input<'_>, products: &[Product<'_>]) -> Vec<Tokens<'x>> {
+    for product in products {
+        assert_eq!(product.w.cols(), input.x.cols(), "the matrix takes {} columns", product.w.cols());
+    }
+    let quant = products
+        .iter()
+        .any(|product| product.w.dtype().is_quantized())
+        .then(|| input.quant.get_or_init(|| QuantAct::new(isa, pool, input.x)));
+    products.iter().map(|product| product.tokens(input.x, quant)).collect()
+}
+
+/// Rows `first_row` and following of `w`, as many as `out` is wide, with all tokens.
+fn multiply(isa: Isa, w: &Matrix, first_row: usize, tokens: &Tokens<'_>, out: &mut Stripe<'_, f32>) {
+    let rows = first_row..first_row + out.width();
+    match tokens {
+        Tokens::Quant(x) => quant_dot::multiply(isa, w, rows, x, out),
+        Tokens::Floats(x) => dot_f32::multiply(isa, w, rows, x, out),
+    }
 }
 
 /// The activations of one product, in the form that its weights meet.

@@ -94,6 +94,15 @@ impl Cpu {
         matmul::run_into(self.isa, &self.pool, input, products, outs);
     }
 
+    /// `H` products of `[T, N]` side by side: `[T, H * N]`.
+    fn side_by_side(&self, tokens: usize, input: &Input<'_>, products: &[Product<'_>]) -> Act {
+        self.profiler.work.add(products.iter().map(|product| product.work(input)).sum());
+        let width = products.first().map_or(1, |product| products.len() * product.w.rows());
+        let mut out = Act::zeros(tokens, width);
+        matmul::run_side_by_side(self.isa, &self.pool, input, products, out.as_mut_slice());
+        out
+    }
+
     /// Rows of the embedding table for `tokens`: `[T, D]`.
     ///
     /// # Panics
@@ -133,7 +142,7 @@ impl Cpu {
             (0..head_count).map(|h| (0..tokens).map(|t| (t * head_count + h) as u32).collect()).collect();
         let products: Vec<_> =
             heads.iter().zip(&rows).map(|(w, rows)| Product { w, x_rows: Some(rows) }).collect();
-        join_heads(&self.products(&Input::new(&x), &products))
+        self.side_by_side(tokens, &Input::new(&x), &products)
     }
 
     /// The same activations through one matrix for each head: `[T, K]` and H times `[N, K]` to `[T, H * N]`.
@@ -141,7 +150,7 @@ impl Cpu {
     pub fn shared_heads_matmul(&self, x: &Act, heads: &[Matrix]) -> Act {
         let _time = self.time("shared_heads_matmul");
         let products: Vec<_> = heads.iter().map(|w| Product { w, x_rows: None }).collect();
-        join_heads(&self.products(&Input::new(x), &products))
+        self.side_by_side(x.rows(), &Input::new(x), &products)
     }
 
     /// `x / sqrt(mean(x^2) + eps) * weight` for every run of `weight.len()` elements of every row.
@@ -274,18 +283,6 @@ impl Cpu {
         });
         out
     }
-}
-
-/// `H` results of `[T, N]` side by side: `[T, H * N]`.
-fn join_heads(by_head: &[Act]) -> Act {
-    let (tokens, n) = by_head.first().map_or((0, 1), |y| (y.rows(), y.cols()));
-    let mut out = Act::zeros(tokens, by_head.len() * n);
-    for (h, y) in by_head.iter().enumerate() {
-        for t in 0..tokens {
-            out.row_mut(t)[h * n..][..n].copy_from_slice(y.row(t));
-        }
-    }
-    out
 }
 
 /// Tokens sorted by expert: a row for each token of each expert, expert after expert.
@@ -427,14 +424,20 @@ mod tests {
     }
 
     #[test]
-    fn heads_use_their_own_matrix() {
-        let heads: Vec<Matrix> = (0..3).map(|h| matrix(5, 4, h)).collect();
-        let x = Act::from_vec(2, 12, seeded::normal_f32(9, 24));
-        let got = cpu(1).heads_matmul(x.clone(), &heads);
-        for t in 0..2 {
-            for (h, w) in heads.iter().enumerate() {
-                let want = cpu(1).matmul(&x.select_rows(&[t]).columns(4 * h, 4), w);
-                assert_eq!(got.row(t)[5 * h..][..5], *want.row(0));
+    fn heads_use_their_own_matrix_and_stand_side_by_side() {
+        for n in [5, 64] {
+            // With 64 rows a head is several items of work.
+            let heads: Vec<Matrix> = (0..3).map(|h| matrix(n, 4, h)).collect();
+            let x = Act::from_vec(2, 12, seeded::normal_f32(9, 24));
+            let got = cpu(2).heads_matmul(x.clone(), &heads);
+            let shared = cpu(2).shared_heads_matmul(&x.columns(4, 4), &heads);
+            for t in 0..2 {
+                for (h, w) in heads.iter().enumerate() {
+                    let own = cpu(1).matmul(&x.select_rows(&[t]).columns(4 * h, 4), w);
+                    assert_eq!(got.row(t)[n * h..][..n], *own.row(0), "head {h} of {n} rows");
+                    let of_shared = cpu(1).matmul(&x.select_rows(&[t]).columns(4, 4), w);
+                    assert_eq!(shared.row(t)[n * h..][..n], *of_shared.row(0), "head {h} of {n} rows");
+                }
             }
         }
     }

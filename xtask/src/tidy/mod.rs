@@ -37,7 +37,7 @@ pub(crate) fn run() -> Result<()> {
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository").to_owned()
 }
 
 fn findings(root: &Path) -> Result<Vec<String>> {
