@@ -408,7 +408,7 @@ impl<P: Products> Vector for P {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_128(bytes: &[u8; 16]) -> __m128i {
+pub(super) fn load_128(bytes: &[u8; 16]) -> __m128i {
     // SAFETY: the array is exactly one load wide; `loadu` needs no alignment.
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
@@ -416,7 +416,7 @@ fn load_128(bytes: &[u8; 16]) -> __m128i {
 /// Adds eight lanes: halves first.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn sum_8(lanes: __m256) -> f32 {
+pub(super) fn sum_8(lanes: __m256) -> f32 {
     let four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
     let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
@@ -425,7 +425,7 @@ fn sum_8(lanes: __m256) -> f32 {
 /// The largest of eight lanes: halves first.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn max_8(lanes: __m256) -> f32 {
+pub(super) fn max_8(lanes: __m256) -> f32 {
     let four = _mm_max_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
     let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
     _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))

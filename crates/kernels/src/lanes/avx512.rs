@@ -3,6 +3,7 @@
 
 use std::arch::x86_64::*;
 
+use super::avx2::{load_128, max_8, sum_8};
 use super::{Blocks, Vector};
 use crate::isa::Avx512;
 
@@ -370,32 +371,7 @@ impl Vector for Avx512 {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_128(bytes: &[u8; 16]) -> __m128i {
-    // SAFETY: the array is exactly one load wide; `loadu` needs no alignment.
-    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx2")]
 fn load_256(bytes: &[u8; 32]) -> __m256i {
     // SAFETY: the array is exactly one load wide; `loadu` needs no alignment.
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
-}
-
-/// Adds eight lanes: halves first.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn sum_8(lanes: __m256) -> f32 {
-    let four = _mm_add_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
-    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
-}
-
-/// The largest of eight lanes: halves first.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn max_8(lanes: __m256) -> f32 {
-    let four = _mm_max_ps(_mm256_castps256_ps128(lanes), _mm256_extractf128_ps::<1>(lanes));
-    let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
-    _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)))
 }
