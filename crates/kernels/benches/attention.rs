@@ -2,16 +2,18 @@
 //!
 //! `cargo bench -p shoal-kernels --bench attention [-- ISA]`.
 
+mod timing;
+
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
 
 use shoal_base::{BlockId, Prng};
 use shoal_kernels::attention::{AttendSpan, AttentionShape, BlockRows};
 use shoal_kernels::{Act, Cpu, Isa, Pool};
 
+use timing::{ROUNDS, median_seconds};
+
 const BLOCK_LEN: usize = 64;
-const ROUNDS: usize = 7;
 
 struct Case {
     name: &'static str,
@@ -86,17 +88,4 @@ fn run(cpu: &Cpu, case: &Case, queries: usize, positions: usize) {
 fn numbers(len: usize) -> Vec<f32> {
     let mut prng = Prng::new(9);
     (0..len).map(|_| (prng.next_u64() % 2001) as f32 / 1000.0 - 1.0).collect()
-}
-
-fn median_seconds(mut run: impl FnMut()) -> f64 {
-    run();
-    let mut times: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let start = Instant::now();
-            run();
-            start.elapsed().as_secs_f64()
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times[ROUNDS / 2]
 }

@@ -4,20 +4,22 @@
 //! `cargo bench -p shoal-kernels --bench products [-- FORMAT ISA]`. The read bandwidth of one thread, measured in the same run, is the
 //! bound of the first column; its multiply-adds of bytes are the bound of the last.
 
+mod timing;
+
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
 
 use shoal_base::{Blob, BlobBuf, Prng};
 use shoal_kernels::{Act, Cpu, Isa, Matrix, Pool, roofline};
 use shoal_quant::Dtype;
+
+use timing::{ROUNDS, median_seconds};
 
 const COLS: usize = 2048;
 /// Weights larger than the caches, and smaller than the second of them.
 const MEMORY_BYTES: usize = 192 << 20;
 const CACHE_BYTES: usize = 256 << 10;
 const TOKENS: usize = 96;
-const ROUNDS: usize = 7;
 
 fn main() {
     // Cargo itself passes `--bench`.
@@ -75,19 +77,6 @@ fn activations(tokens: usize) -> Act {
     let mut prng = Prng::new(9);
     let values = (0..tokens * COLS).map(|_| (prng.next_u64() % 2001) as f32 / 1000.0 - 1.0).collect();
     Act::from_vec(tokens, COLS, values)
-}
-
-fn median_seconds(mut run: impl FnMut()) -> f64 {
-    run();
-    let mut times: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let start = Instant::now();
-            run();
-            start.elapsed().as_secs_f64()
-        })
-        .collect();
-    times.sort_by(f64::total_cmp);
-    times[ROUNDS / 2]
 }
 
 fn gb_per_s(cpu: &Cpu, w: &Matrix, repeats: usize) -> f64 {

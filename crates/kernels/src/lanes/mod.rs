@@ -1,7 +1,7 @@
 //! One register of codes from 8 or 16 weight rows: what the quantised kernels are written in.
 //!
 //! The kernels and the formats (`quant_dot`, `stored`) are written once, over [`Vector`]; an instruction set brings
-//! the some forty operations below and nothing else. The trait is implemented for the proof types of `isa`, so who has
+//! the some fifty operations below and nothing else. The trait is implemented for the proof types of `isa`, so who has
 //! a `Vector` value has the instructions.
 //!
 //! Functions over it are `#[inline(always)]` and have no closures: the features of an instruction set begin at the function
