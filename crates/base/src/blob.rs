@@ -114,6 +114,19 @@ impl Blob {
         Self { storage: Arc::clone(&self.storage), range: base + range.start..base + range.end }
     }
 
+    /// The memory, to be filled anew.
+    ///
+    /// # Errors
+    /// If another blob shares it, or it is part of the program: the blob, as it was.
+    pub fn into_buf(self) -> Result<BlobBuf, Self> {
+        let Self { storage, range } = self;
+        match Arc::try_unwrap(storage) {
+            Ok(Storage::Owned(memory)) => Ok(BlobBuf { memory, range }),
+            Ok(storage @ Storage::Static(_)) => Err(Self { storage: Arc::new(storage), range }),
+            Err(storage) => Err(Self { storage, range }),
+        }
+    }
+
     /// Length in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -150,5 +163,19 @@ mod tests {
             drop(blob);
             assert_eq!(part.as_slice()[0], 7);
         }
+    }
+
+    #[test]
+    fn memory_comes_back_from_its_last_holder_only() {
+        let mut buf = BlobBuf::zeroed(100);
+        buf.as_mut_slice()[0] = 1;
+        let blob = buf.freeze();
+        let part = blob.slice(0..1);
+        let blob = blob.into_buf().err().expect("a part is out");
+        assert_eq!(part.as_slice(), [1]);
+        drop(part);
+        let mut buf = blob.into_buf().ok().expect("nobody else holds it");
+        assert_eq!((buf.as_mut_slice().len(), buf.as_mut_slice()[0]), (100, 1));
+        assert!(Blob::from_static(&[1]).into_buf().is_err(), "the program's own bytes stay");
     }
 }

@@ -35,6 +35,15 @@ impl Source {
         }
     }
 
+    /// What messages call it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::File { path, .. } => path.display().to_string(),
+            Self::Static(_) => "the built-in model".to_owned(),
+        }
+    }
+
     /// Length in bytes.
     #[must_use]
     pub const fn bytes(&self) -> u64 {

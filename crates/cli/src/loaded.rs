@@ -10,7 +10,7 @@ use shoal_base::{Bytes, TokenId};
 use shoal_checkpoint::{Checkpoint, Metadata};
 use shoal_kernels::roofline::BUFFER_BYTES;
 use shoal_kernels::{Cpu, Isa, Pool, pool::physical_core_count};
-use shoal_model::{KvCache, Model, ModelConfig, OpenOptions};
+use shoal_model::{IoMode, KvCache, Model, ModelConfig, OpenOptions};
 use shoal_text::{PromptStyle, Tokenizer, VocabSpec};
 
 use crate::args::RuntimeArgs;
@@ -83,7 +83,7 @@ pub(crate) fn load(checkpoint: Checkpoint, runtime: &Runtime) -> anyhow::Result<
         bar.set_length(total);
         bar.set_position(done);
     };
-    let options = OpenOptions { budget, threads: runtime.threads, progress: &progress };
+    let options = OpenOptions { budget, io: IoMode::Auto, progress: &progress };
     let cpu = Cpu::new(runtime.isa, Arc::new(Pool::new(runtime.threads)));
     let model = shoal_model::open(Arc::new(checkpoint), &options, cpu)?;
     bar.finish_and_clear();

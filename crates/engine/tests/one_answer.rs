@@ -7,12 +7,12 @@ use shoal_base::TokenId;
 use shoal_checkpoint::Checkpoint;
 use shoal_engine::{Engine, EngineOptions, Error, Event, FinishReason, Request, SamplingParams, SequenceId};
 use shoal_kernels::{Cpu, Isa, Pool};
-use shoal_model::{Model, OpenOptions, open};
+use shoal_model::{IoMode, Model, OpenOptions, open};
 use shoal_testkit::golden_dir;
 
 fn load(family: &str, file: &str, threads: usize) -> Model {
     let checkpoint = Checkpoint::open(&golden_dir(family).join(file)).expect("the golden checkpoint reads");
-    let options = OpenOptions { budget: None, threads, progress: &|_, _| {} };
+    let options = OpenOptions { budget: None, io: IoMode::Auto, progress: &|_, _| {} };
     let cpu = Cpu::new(Isa::best(), Arc::new(Pool::new(threads)));
     open(Arc::new(checkpoint), &options, cpu).expect("the golden checkpoint loads")
 }

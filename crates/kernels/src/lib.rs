@@ -8,13 +8,14 @@
 //! other tokens of the step (contract 2 in DESIGN terms: one answer).
 //!
 //! Reading order: [`isa`], [`pool`], [`act`], `matmul` with `quantize`, then `quant_dot` (with `lanes`, `stored`) and `dot_f32`, `attention`,
-//! then [`ops`]. How much they have to do is a [`Work`], what the machine allows a [`roofline`], where time goes a
+//! then [`ops`] and [`expert_sum`]. How much they have to do is a [`Work`], what the machine allows a [`roofline`], where time goes a
 //! [`profile`].
 
 pub mod act;
 pub mod attention;
 mod dot_f32;
 mod elementwise;
+pub mod expert_sum;
 pub mod isa;
 mod lanes;
 mod math;

@@ -9,7 +9,8 @@ use shoal_base::TokenId;
 
 use crate::act::Act;
 use crate::attention::{AttendSpan, AttentionShape, BlockRows, attention, work_of};
-use crate::elementwise::{add_scaled, rms_norm_row, swiglu_slice};
+use crate::elementwise::{rms_norm_row, swiglu_slice};
+use crate::expert_sum::ExpertSum;
 use crate::isa::Isa;
 use crate::matmul::{self, Input, Matrix, Product};
 use crate::pool::Pool;
@@ -80,7 +81,7 @@ impl Cpu {
     }
 
     /// Times the verb `operation` until the result is dropped, if a profile is being taken.
-    fn time(&self, operation: &'static str) -> Timer<'_> {
+    pub(crate) fn time(&self, operation: &'static str) -> Timer<'_> {
         self.profiler.time(self.section, operation)
     }
 
@@ -89,7 +90,7 @@ impl Cpu {
         matmul::run(self.isa, &self.pool, input, products)
     }
 
-    fn products_into(&self, input: &Input<'_>, products: &[Product<'_>], outs: Vec<&mut [f32]>) {
+    pub(crate) fn products_into(&self, input: &Input<'_>, products: &[Product<'_>], outs: Vec<&mut [f32]>) {
         self.profiler.work.add(products.iter().map(|product| product.work(input)).sum());
         matmul::run_into(self.isa, &self.pool, input, products, outs);
     }
@@ -170,7 +171,7 @@ impl Cpu {
     }
 
     /// Calls `run(first_element, part)` on parts of `data` that are whole runs of `unit` elements.
-    fn in_parts(&self, data: &mut [f32], unit: usize, run: impl Fn(usize, &mut [f32]) + Sync) {
+    pub(crate) fn in_parts(&self, data: &mut [f32], unit: usize, run: impl Fn(usize, &mut [f32]) + Sync) {
         if data.len() < PARALLEL_MIN {
             return run(0, data);
         }
@@ -226,7 +227,7 @@ impl Cpu {
         self.matmul(&self.swiglu(gate, &up), &ffn.down)
     }
 
-    fn swiglu(&self, mut gate: Act, up: &Act) -> Act {
+    pub(crate) fn swiglu(&self, mut gate: Act, up: &Act) -> Act {
         self.in_parts(gate.as_mut_slice(), 16, |first, gate| {
             swiglu_slice(self.isa, gate, &up.as_slice()[first..][..gate.len()]);
         });
@@ -240,101 +241,11 @@ impl Cpu {
         route(logits, spec)
     }
 
-    /// The weighted sum of each token's experts, in the order of its routing: `[T, D]` to `[T, D]`.
-    ///
-    /// `experts` holds the ids that `routing` names, once each, in ascending order, with their weights.
-    ///
-    /// # Panics
-    /// If an expert of `routing` is missing.
+    /// Begins the weighted sum of each token's experts; see [`ExpertSum`].
     #[must_use]
-    pub fn experts(&self, x: &Act, routing: &Routing, experts: &[(u32, FeedForward)]) -> Act {
-        let _time = self.time("experts");
-        let Some((_, first)) = experts.first() else { return Act::zeros(x.rows(), x.cols()) };
-        let (slots, width) = (routing.experts.len(), first.down.cols());
-        let groups = group_by_expert(routing, experts);
-        let networks = || experts.iter().map(|(_, ffn)| ffn);
-
-        let gates =
-            networks().zip(&groups.tokens).map(|(ffn, rows)| Product { w: &ffn.gate, x_rows: Some(rows) });
-        let ups =
-            networks().zip(&groups.tokens).map(|(ffn, rows)| Product { w: &ffn.up, x_rows: Some(rows) });
-        let (mut gate, mut up) = (Act::zeros(slots, width), Act::zeros(slots, width));
-        let mut outs = groups.parts(&mut gate);
-        outs.extend(groups.parts(&mut up));
-        self.products_into(&Input::new(x), &gates.chain(ups).collect::<Vec<_>>(), outs);
-        let hidden = self.swiglu(gate, &up);
-
-        let downs = networks().zip(&groups.hidden_rows);
-        let downs: Vec<_> = downs.map(|(ffn, rows)| Product { w: &ffn.down, x_rows: Some(rows) }).collect();
-        let mut by_slot = Act::zeros(slots, x.cols());
-        let outs = groups.parts(&mut by_slot);
-        self.products_into(&Input::new(&hidden), &downs, outs);
-
-        let mut out = Act::zeros(x.rows(), x.cols());
-        self.in_parts(out.as_mut_slice(), x.cols(), |first, out| {
-            let first_slot = first / x.cols() * routing.per_token;
-            for (token, out) in out.chunks_exact_mut(x.cols()).enumerate() {
-                let slots =
-                    first_slot + token * routing.per_token..first_slot + (token + 1) * routing.per_token;
-                for slot in slots {
-                    add_scaled(self.isa, out, routing.weights[slot], by_slot.row(groups.row_of_slot[slot]));
-                }
-            }
-        });
-        out
+    pub fn expert_sum<'a>(&'a self, x: &'a Act, routing: &'a Routing) -> ExpertSum<'a> {
+        ExpertSum::new(self, x, routing)
     }
-}
-
-/// Tokens sorted by expert: a row for each token of each expert, expert after expert.
-struct ByExpert {
-    /// For each expert the tokens it serves.
-    tokens: Vec<Vec<u32>>,
-    /// For each expert its rows.
-    hidden_rows: Vec<Vec<u32>>,
-    /// For each slot of the routing its row.
-    row_of_slot: Vec<usize>,
-}
-
-impl ByExpert {
-    /// The rows of each expert.
-    fn parts<'a>(&self, act: &'a mut Act) -> Vec<&'a mut [f32]> {
-        let cols = act.cols();
-        let mut rest = act.as_mut_slice();
-        self.tokens
-            .iter()
-            .map(|tokens| {
-                let (part, behind) = std::mem::take(&mut rest).split_at_mut(tokens.len() * cols);
-                rest = behind;
-                part
-            })
-            .collect()
-    }
-}
-
-fn group_by_expert(routing: &Routing, experts: &[(u32, FeedForward)]) -> ByExpert {
-    let mut tokens: Vec<Vec<u32>> = vec![Vec::new(); experts.len()];
-    let places: Vec<(usize, usize)> = routing
-        .experts
-        .iter()
-        .enumerate()
-        .map(|(slot, expert)| {
-            let expert_idx =
-                experts.binary_search_by_key(expert, |(id, _)| *id).expect("every routed expert is given");
-            tokens[expert_idx].push((slot / routing.per_token) as u32);
-            (expert_idx, tokens[expert_idx].len() - 1)
-        })
-        .collect();
-    let mut next_row = 0;
-    let hidden_rows: Vec<Vec<u32>> = tokens
-        .iter()
-        .map(|tokens| {
-            let first = next_row;
-            next_row += tokens.len() as u32;
-            (first..next_row).collect()
-        })
-        .collect();
-    let row_of_slot = places.iter().map(|&(expert, i)| hidden_rows[expert][i] as usize).collect();
-    ByExpert { tokens, hidden_rows, row_of_slot }
 }
 
 #[cfg(test)]
@@ -355,37 +266,6 @@ mod tests {
     }
 
     #[test]
-    fn experts_are_the_weighted_sum_of_their_networks() {
-        let ffn = |seed| FeedForward {
-            gate: matrix(24, 16, seed),
-            up: matrix(24, 16, seed + 1),
-            down: matrix(16, 24, seed + 2),
-        };
-        let experts = vec![(1, ffn(10)), (4, ffn(20)), (5, ffn(30))];
-        let x = Act::from_vec(3, 16, seeded::normal_f32(1, 48));
-        let routing = Routing {
-            per_token: 2,
-            experts: vec![4, 1, 5, 4, 1, 4],
-            weights: vec![0.5, 0.25, 1.0, 2.0, 0.1, 0.9],
-        };
-        let got = cpu(2).experts(&x, &routing, &experts);
-        for t in 0..3 {
-            let x = x.select_rows(&[t]);
-            let mut want = Act::zeros(1, 16);
-            for slot in 2 * t..2 * t + 2 {
-                let (_, ffn) = experts.iter().find(|(id, _)| *id == routing.experts[slot]).expect("given");
-                add_scaled(
-                    Isa::best(),
-                    want.row_mut(0),
-                    routing.weights[slot],
-                    cpu(1).feed_forward(&x, ffn).row(0),
-                );
-            }
-            assert_eq!(got.row(t), want.row(0), "token {t}: bit for bit, alone or in company");
-        }
-    }
-
-    #[test]
     fn work_is_counted_by_the_bytes_and_tokens_of_each_product() {
         let (cpu, x) = (cpu(1), Act::zeros(3, 32));
         let (float, quantised) = (matrix(4, 32, 1), Matrix::new(Dtype::Q8_0, 2, 32, Blob::copy_of(&[0; 68])));
@@ -395,7 +275,9 @@ mod tests {
 
         let routing = Routing { per_token: 1, experts: vec![5, 1, 5], weights: vec![1.0; 3] };
         let network = || FeedForward { gate: matrix(8, 32, 2), up: matrix(8, 32, 3), down: matrix(32, 8, 4) };
-        let _ = cpu.experts(&x, &routing, &[(1, network()), (5, network())]);
+        let mut sum = cpu.expert_sum(&x, &routing);
+        sum.add(&[(1, network()), (5, network())]);
+        let _ = sum.finish();
         let experts = cpu.work() - want;
         assert_eq!(
             experts,

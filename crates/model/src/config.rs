@@ -163,6 +163,15 @@ impl ModelConfig {
         }
     }
 
+    /// Routed experts that a token takes in a layer; 0 without a mixture.
+    #[must_use]
+    pub fn experts_per_token(&self) -> usize {
+        match self {
+            Self::Llama(_) => 0,
+            Self::Deepseek(config) => config.moe.as_ref().map_or(0, |moe| moe.num_experts_per_tok),
+        }
+    }
+
     /// Elements that the KV cache keeps for one token in one layer.
     #[must_use]
     pub const fn kv_width(&self) -> usize {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use shoal_checkpoint::{Checkpoint, TensorInfo};
 use shoal_kernels::profile::Profile;
 use shoal_kernels::{Act, Cpu, Matrix, Pool, Work};
-use shoal_store::Store;
+use shoal_store::disk::open as open_disk;
+use shoal_store::{IoMode, Role, Store, StoreOptions};
 
 use crate::config::{ModelConfig, RopeScaling};
 use crate::kv_cache::KvCache;
 use crate::rope::{Rope, plain_magnitude};
 use crate::step::{Step, StepContext};
-use crate::weights::{Binder, OUTPUT, OUTPUT_NORM, ROPE_FREQS, TOKEN_EMBD, is_wanted};
+use crate::weights::{Binder, OUTPUT, OUTPUT_NORM, ROPE_FREQS, TOKEN_EMBD, role};
 use crate::{Error, deepseek_v3, llama};
 
 /// Sees the hidden states of a step as they pass: for tests by layer and for dumps.
@@ -42,20 +43,23 @@ pub struct Model {
     layers: Layers,
     norm: Vec<f32>,
     lm_head: Matrix,
+    store: Store,
 }
 
 impl Model {
-    /// Whether a model of this configuration reads the tensor: what a store must be opened with.
-    pub fn wants(config: &ModelConfig, tensor: &TensorInfo) -> bool {
-        is_wanted(tensor, config.common().num_hidden_layers)
+    /// What a tensor is to a model of this configuration: what a store must be opened with.
+    #[must_use]
+    pub fn role(config: &ModelConfig, tensor: &TensorInfo) -> Role {
+        role(tensor, config.common().num_hidden_layers)
     }
 
     /// Binds the weights in `store` to the architecture its checkpoint names.
     ///
     /// # Errors
-    /// If a tensor is missing or has a shape or format that does not fit.
-    pub fn load(config: ModelConfig, store: &Store, cpu: Cpu) -> Result<Self, Error> {
-        let weights = Binder::new(store);
+    /// If a tensor is missing or has a shape or format that does not fit, or there are fewer slots for experts than a
+    /// token chooses in a layer.
+    pub fn load(config: ModelConfig, mut store: Store, cpu: Cpu) -> Result<Self, Error> {
+        let weights = Binder::new(&store);
         let common = config.common().clone();
         let layer_count = common.num_hidden_layers;
         let layers = match &config {
@@ -78,7 +82,15 @@ impl Model {
         };
         let norm = weights.vector(OUTPUT_NORM, common.hidden_size)?;
         let rope = load_rope(&config, &weights)?;
-        Ok(Self { cpu, rope, embed_tokens, layers, norm, lm_head, config })
+        store.release_dense();
+        store.check_slots(config.experts_per_token())?;
+        Ok(Self { cpu, rope, embed_tokens, layers, norm, lm_head, config, store })
+    }
+
+    /// Where its weights live.
+    #[must_use]
+    pub const fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The configuration.
@@ -135,7 +147,7 @@ impl Model {
             Layers::Deepseek(layers) => {
                 for (i, layer) in layers.iter().enumerate() {
                     observer.hidden(i, &x);
-                    x = layer.forward(&residual, x, &context, kv)?;
+                    x = layer.forward(&residual, x, &context, kv, layers.get(i + 1))?;
                 }
             }
         }
@@ -164,25 +176,20 @@ fn load_rope(config: &ModelConfig, weights: &Binder<'_>) -> Result<Rope, Error> 
 /// As [`ModelConfig::read`], [`Store::open`] and [`Model::load`].
 pub fn open(checkpoint: Arc<Checkpoint>, options: &OpenOptions<'_>, cpu: Cpu) -> Result<Model, Error> {
     let config = ModelConfig::read(&checkpoint)?;
-    let wanted = |tensor: &TensorInfo| Model::wants(&config, tensor);
-    let store = Store::open(
-        checkpoint,
-        &shoal_store::StoreOptions {
-            budget: options.budget,
-            threads: options.threads,
-            wanted: &wanted,
-            progress: options.progress,
-        },
-    )?;
-    Model::load(config, &store, cpu)
+    let role = |tensor: &TensorInfo| Model::role(&config, tensor);
+    let disk = open_disk(checkpoint.sources(), options.io)?;
+    let OpenOptions { budget, progress, .. } = *options;
+    let stall_limit = shoal_store::STALL_LIMIT;
+    let store = Store::open(checkpoint, StoreOptions { budget, role: &role, disk, stall_limit, progress })?;
+    Model::load(config, store, cpu)
 }
 
 /// How [`open`] reads weights.
 pub struct OpenOptions<'a> {
     /// The most memory that weights may take; no bound if `None`.
     pub budget: Option<shoal_base::Bytes>,
-    /// How many threads read at a time.
-    pub threads: usize,
-    /// Told the bytes read so far and the bytes to read.
-    pub progress: &'a (dyn Fn(u64, u64) + Sync),
+    /// How to read.
+    pub io: IoMode,
+    /// Told the bytes read so far and the bytes to read at the start.
+    pub progress: &'a dyn Fn(u64, u64),
 }

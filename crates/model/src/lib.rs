@@ -28,4 +28,6 @@ pub use kv_cache::KvCache;
 pub use shoal_kernels::Act as Logits;
 /// What a step has to do, however fast.
 pub use shoal_kernels::Work;
+/// How weights are read, what a tensor is to a store, and what went between disk and memory.
+pub use shoal_store::{IoMode, Role, Traffic};
 pub use step::{Phase, Span, Step};

@@ -11,6 +11,9 @@ use crate::Error;
 use crate::config::MoeConfig;
 use crate::weights::{Experts, LayerBinder};
 
+/// Choices for each expert from which on all are expected to be chosen: with even odds one in fifty is not.
+const CHOICES_FOR_ALL: usize = 4;
+
 pub(crate) struct Moe {
     gate: Matrix,
     spec: RouterSpec,
@@ -42,17 +45,31 @@ impl Moe {
         })
     }
 
+    /// Experts that are on their way from disk are waited for last: the shared ones, then those in memory go first.
     #[rustfmt::skip]
-    pub(crate) fn forward(&self, cpu: &Cpu, h: &Act) -> Result<Act, Error> {
+    pub(crate) fn forward(&self, cpu: &Cpu, h: &Act, next: Option<&Self>) -> Result<Act, Error> {
         let routing = cpu.route(&cpu.matmul(h, &self.gate), &self.spec);                 // [T, E]  s, g  (13)-(16)
-        let mut chosen = routing.experts.clone();
-        chosen.sort_unstable();
-        chosen.dedup();
-        let experts = self.experts.fetch(&chosen)?;
-        let mut y = cpu.experts(h, &routing, &experts);                                  // [T, D]        (12)
-        if let Some(shared_experts) = &self.shared_experts {
-            cpu.add(&mut y, &cpu.feed_forward(h, shared_experts));
+        let mut routed = cpu.expert_sum(h, &routing);
+        let mut fetch = self.experts.fetch(routed.needed());
+        if let Some(next) = next {
+            next.foresee(h.rows());
+        }
+        let shared = self.shared_experts.as_ref().map(|shared| cpu.feed_forward(h, shared));
+        while let Some(batch) = fetch.next()? {
+            routed.add(&batch.networks);
+        }
+        let mut y = routed.finish();                                                     // [T, D]        (12)
+        if let Some(shared) = &shared {
+            cpu.add(&mut y, shared);
         }
         Ok(y)
+    }
+
+    /// Reads ahead while the layer before this one computes: all experts, if so many tokens choose that each is chosen.
+    fn foresee(&self, tokens: usize) {
+        let choices = tokens * self.spec.num_experts_per_tok;
+        if choices >= CHOICES_FOR_ALL * self.gate.rows() {
+            self.experts.read_ahead(0..self.gate.rows() as u32);
+        }
     }
 }

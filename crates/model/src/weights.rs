@@ -8,7 +8,7 @@ use shoal_checkpoint::{Checkpoint, TensorInfo};
 use shoal_kernels::Matrix;
 use shoal_kernels::ops::FeedForward;
 use shoal_quant::Dtype;
-use shoal_store::{ExpertBank, Store};
+use shoal_store::{Arrivals, ExpertBank, Lease, Role, Store};
 
 use crate::Error;
 
@@ -28,11 +28,19 @@ pub(crate) fn embedding_rows(checkpoint: &Checkpoint) -> Result<usize, Error> {
     Ok(table.shape.get(1).map_or(0, |&rows| rows as usize))
 }
 
-/// Whether a model with `layer_count` decoder layers reads this tensor: draft layers stand after the others.
-pub(crate) fn is_wanted(tensor: &TensorInfo, layer_count: usize) -> bool {
-    let layer =
-        tensor.name.strip_prefix("blk.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
-    layer.is_none_or(|layer| layer < layer_count)
+/// Names of a layer's stacked experts: gate, up, down.
+const EXPERT_STACKS: [&str; 3] = ["ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"];
+
+/// What a tensor is to a model with `layer_count` decoder layers: draft layers, which stand after the others, are not read.
+pub(crate) fn role(tensor: &TensorInfo, layer_count: usize) -> Role {
+    let Some((layer, name)) = tensor.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) else {
+        return Role::Dense;
+    };
+    match layer.parse::<usize>() {
+        Ok(layer) if layer >= layer_count => Role::Unused,
+        Ok(_) if EXPERT_STACKS.contains(&name) => Role::Experts,
+        _ => Role::Dense,
+    }
 }
 
 /// Hands out the tensors of a store.
@@ -54,7 +62,8 @@ impl<'a> Binder<'a> {
         self.store.checkpoint().tensor(name).is_some()
     }
 
-    fn tensor(&self, name: &str, expected: &[usize]) -> Result<(&'a TensorInfo, Blob), Error> {
+    /// A tensor of the file, whose shape was checked.
+    fn info(&self, name: &str, expected: &[usize]) -> Result<&'a TensorInfo, Error> {
         let missing = || Error::MissingTensor { name: name.to_owned() };
         let tensor = self.store.checkpoint().tensor(name).ok_or_else(missing)?;
         let expected: Vec<u64> = expected.iter().map(|&n| n as u64).collect();
@@ -66,7 +75,11 @@ impl<'a> Binder<'a> {
         if trimmed(&tensor.shape) != trimmed(&expected) {
             return Err(Error::WrongShape { name: name.to_owned(), expected, found: tensor.shape.clone() });
         }
-        Ok((tensor, self.store.dense(name)?))
+        Ok(tensor)
+    }
+
+    fn tensor(&self, name: &str, expected: &[usize]) -> Result<(&'a TensorInfo, Blob), Error> {
+        Ok((self.info(name, expected)?, self.store.dense(name)?))
     }
 
     /// A weight matrix `[rows, cols]`.
@@ -164,19 +177,15 @@ impl LayerBinder<'_> {
 
     /// The routed experts.
     pub(crate) fn experts(&self, count: usize, hidden: usize, width: usize) -> Result<Experts, Error> {
-        let stacks = [
-            ("ffn_gate_exps.weight", width, hidden),
-            ("ffn_up_exps.weight", width, hidden),
-            ("ffn_down_exps.weight", hidden, width),
-        ];
+        let sizes = [(width, hidden), (width, hidden), (hidden, width)];
+        let names = EXPERT_STACKS.map(|name| self.full(name));
         let mut shapes = Vec::with_capacity(3);
-        for (name, rows, cols) in stacks {
-            let (tensor, _) = self.binder.tensor(&self.full(name), &[cols, rows, count])?;
+        for (name, (rows, cols)) in names.iter().zip(sizes) {
+            let tensor = self.binder.info(name, &[cols, rows, count])?;
             weight_dtype(tensor)?;
             shapes.push((tensor.dtype, rows, cols));
         }
-        let names = stacks.map(|(name, ..)| self.full(name));
-        let bank = self.binder.store.expert_bank([&names[0], &names[1], &names[2]], count)?;
+        let bank = self.binder.store.expert_bank(names.each_ref().map(String::as_str), count)?;
         Ok(Experts { bank, shapes: [shapes[0], shapes[1], shapes[2]] })
     }
 }
@@ -188,26 +197,49 @@ pub(crate) struct Experts {
 }
 
 impl Experts {
-    /// Fetches the experts `ids`, ascending, each once.
-    pub(crate) fn fetch(&self, ids: &[u32]) -> Result<Vec<(u32, FeedForward)>, Error> {
+    /// Starts to fetch the experts `ids`, each once.
+    pub(crate) fn fetch(&self, ids: &[u32]) -> Fetch<'_> {
         let wanted: Vec<ExpertId> = ids.iter().map(|&id| ExpertId(id)).collect();
-        self.bank.want(&wanted);
+        Fetch { arrivals: self.bank.fetch(&wanted), shapes: self.shapes }
+    }
+
+    /// Says which experts may be fetched next, the likeliest first.
+    pub(crate) fn read_ahead(&self, ids: impl Iterator<Item = u32>) {
+        self.bank.read_ahead(ids.map(ExpertId));
+    }
+}
+
+/// Experts on their way.
+pub(crate) struct Fetch<'a> {
+    arrivals: Arrivals<'a>,
+    shapes: [(Dtype, usize, usize); 3],
+}
+
+/// Experts in memory. The networks go first when it is dropped, then what keeps them there.
+pub(crate) struct Batch {
+    pub(crate) networks: Vec<(u32, FeedForward)>,
+    _leases: Vec<Lease>,
+}
+
+impl Fetch<'_> {
+    /// Those that have come since; waits for one if none has. `None` when all have been given.
+    pub(crate) fn next(&mut self) -> Result<Option<Batch>, Error> {
+        let experts = self.arrivals.next()?;
+        if experts.is_empty() {
+            return Ok(None);
+        }
         let matrix = |part: usize, blob: Blob| {
             let (dtype, rows, cols) = self.shapes[part];
             Matrix::new(dtype, rows, cols, blob)
         };
-        wanted
+        let (networks, leases) = experts
             .into_iter()
-            .map(|id| {
-                let blobs = self.bank.get(id)?;
-                let ffn = FeedForward {
-                    gate: matrix(0, blobs.gate),
-                    up: matrix(1, blobs.up),
-                    down: matrix(2, blobs.down),
-                };
-                Ok((id.0, ffn))
+            .map(|expert| {
+                let (gate, up, down) = (matrix(0, expert.gate), matrix(1, expert.up), matrix(2, expert.down));
+                ((expert.id.0, FeedForward { gate, up, down }), expert.lease)
             })
-            .collect()
+            .unzip();
+        Ok(Some(Batch { networks, _leases: leases }))
     }
 }
 

@@ -11,7 +11,7 @@ use shoal_base::{BlockId, TokenId};
 use shoal_checkpoint::Checkpoint;
 use shoal_kernels::{Act, Cpu, Isa, Pool};
 use shoal_model::kv_cache::BLOCK_LEN;
-use shoal_model::{Ignore, KvCache, Model, Observer, OpenOptions, Phase, Span, Step, open};
+use shoal_model::{Ignore, IoMode, KvCache, Model, Observer, OpenOptions, Phase, Span, Step, open};
 use shoal_testkit::{Golden, golden_dir};
 
 /// Bound on |logit - reference| at logits near 6.
@@ -19,7 +19,7 @@ const LOGITS_MAX_DIFF: f32 = 1e-3;
 
 fn load(path: &Path, isa: Isa, threads: usize) -> Model {
     let checkpoint = Arc::new(Checkpoint::open(path).expect("the golden checkpoint reads"));
-    let options = OpenOptions { budget: None, threads, progress: &|_, _| {} };
+    let options = OpenOptions { budget: None, io: IoMode::Auto, progress: &|_, _| {} };
     open(checkpoint, &options, Cpu::new(isa, Arc::new(Pool::new(threads))))
         .expect("the golden checkpoint loads")
 }

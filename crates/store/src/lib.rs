@@ -5,62 +5,100 @@
 //! memory; when and from where it was read is this crate's matter alone. Nothing is mapped: a mapped file is
 //! charged to nobody's budget and read back by the kernel in small pieces.
 //!
-//! Today everything that was asked for is read at the start, in parallel, and stays. Experts are already handed
-//! out one by one ([`ExpertBank::want`], then [`ExpertBank::get`]), so that keeping only some of them in memory
-//! changes this crate and no other.
+//! ```text
+//!   dense weights ◀── all at the start ──┐
+//!                                        ├── disk ◀── files, past the page cache
+//!   expert slots ◀── when first needed ──┘
+//! ```
+//! Dense weights stay. Experts lie in slots, as many as the rest of the budget pays for; a model that fits ends up in
+//! memory as a whole, a larger one goes on reading, and what it computes is the same.
 //!
 //! What it does not know: what a tensor means, and any arithmetic.
 //!
-//! Reading order: [`Store::open`], then `load` (the parallel read), then [`ExpertBank`].
+//! Reading order: [`Store::open`], [`disk`] (reads), `dense`; then [`ExpertBank`] (what a layer sees), `cache` (memory),
+//! `slots` (its books), `policy` (who gives way).
 
+mod cache;
+mod dense;
+pub mod disk;
 mod error;
 mod expert_bank;
-mod load;
+mod policy;
+#[cfg(test)]
+mod simulation;
+mod slots;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shoal_base::{Blob, Bytes};
-use shoal_checkpoint::{Checkpoint, TensorInfo};
+use shoal_checkpoint::{Checkpoint, Source, TensorInfo};
 
+pub use cache::Traffic;
+use cache::{BankPlaces, Cache};
+use disk::Disk;
+pub use disk::IoMode;
 pub use error::Error;
-pub use expert_bank::{ExpertBank, ExpertBlobs};
+pub use expert_bank::{Arrivals, Expert, ExpertBank, Lease};
+
+/// How long a read may take before whoever waits for it gives up.
+pub const STALL_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a tensor is to a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Every token needs it: it is read when the store is opened.
+    Dense,
+    /// The stacked experts of a layer: each is read when it is needed.
+    Experts,
+    /// Nobody will ask for it.
+    Unused,
+}
 
 /// How a store is opened.
 pub struct StoreOptions<'a> {
     /// The most memory that weights may take; no bound if `None`.
     pub budget: Option<Bytes>,
-    /// How many threads read at a time.
-    pub threads: usize,
-    /// Which tensors will be asked for; the rest is never read.
-    pub wanted: &'a dyn Fn(&TensorInfo) -> bool,
-    /// Told the bytes read so far and the bytes to read.
-    pub progress: &'a (dyn Fn(u64, u64) + Sync),
+    /// What each tensor is.
+    pub role: &'a dyn Fn(&TensorInfo) -> Role,
+    /// What reads: [`disk::open`], or something else that does.
+    pub disk: Box<dyn Disk>,
+    /// How long a read may take; [`STALL_LIMIT`] is a good one.
+    pub stall_limit: Duration,
+    /// Told the dense bytes read so far and those to read.
+    pub progress: &'a dyn Fn(u64, u64),
 }
 
 /// The weights of one checkpoint.
 pub struct Store {
     checkpoint: Arc<Checkpoint>,
-    resident: HashMap<String, Blob>,
-    resident_bytes: u64,
+    dense: HashMap<String, Blob>,
+    dense_bytes: u64,
+    cache: Cache,
 }
 
 impl Store {
-    /// Reads every wanted tensor.
+    /// Reads the dense tensors.
     ///
     /// # Errors
-    /// If the weights do not fit the budget (before anything is read), or a read fails.
-    pub fn open(checkpoint: Arc<Checkpoint>, options: &StoreOptions<'_>) -> Result<Self, Error> {
-        let wanted: Vec<&TensorInfo> = checkpoint.tensors().iter().filter(|t| (options.wanted)(t)).collect();
-        let resident_bytes = load::memory_needed(&checkpoint, &wanted);
-        if let Some(budget) = options.budget
-            && resident_bytes > budget.0
+    /// If they do not fit the budget (before anything is read), or a read fails.
+    pub fn open(checkpoint: Arc<Checkpoint>, options: StoreOptions<'_>) -> Result<Self, Error> {
+        let StoreOptions { budget, role, mut disk, stall_limit, progress } = options;
+        let tensors: Vec<&TensorInfo> =
+            checkpoint.tensors().iter().filter(|t| role(t) == Role::Dense).collect();
+        let dense_bytes = dense::memory_needed(&checkpoint, &tensors);
+        if let Some(budget) = budget
+            && dense_bytes > budget.0
         {
             let model = checkpoint.name();
-            return Err(Error::OverBudget { model, needed: Bytes(resident_bytes), budget });
+            return Err(Error::OverBudget { model, needed: Bytes(dense_bytes), budget });
         }
-        let resident = load::read_all(&checkpoint, &wanted, options)?;
-        Ok(Self { checkpoint, resident, resident_bytes })
+        let dense = dense::read_all(&checkpoint, &tensors, disk.as_mut(), stall_limit, progress)?;
+        let for_experts = budget.map(|budget| budget.0 - dense_bytes);
+        let names = checkpoint.sources().iter().map(Source::name).collect();
+        let cache = Cache::new(disk, names, for_experts, stall_limit);
+        Ok(Self { checkpoint, dense, dense_bytes, cache })
     }
 
     /// The checkpoint whose weights these are.
@@ -69,32 +107,96 @@ impl Store {
         &self.checkpoint
     }
 
-    /// Memory that the weights take. Those of a model inside the program itself take none.
+    /// Memory that dense weights take. Those of a model inside the program itself take none.
     #[must_use]
-    pub const fn resident_bytes(&self) -> Bytes {
-        Bytes(self.resident_bytes)
+    pub const fn dense_bytes(&self) -> Bytes {
+        Bytes(self.dense_bytes)
     }
 
     /// The bytes of a tensor that every token needs; they stay in memory while the blob is held.
     ///
     /// # Errors
-    /// If the tensor was not among those wanted when the store was opened.
+    /// If the tensor was not dense when the store was opened.
     pub fn dense(&self, name: &str) -> Result<Blob, Error> {
-        self.resident.get(name).cloned().ok_or_else(|| Error::NotLoaded { name: name.to_owned() })
+        self.dense.get(name).cloned().ok_or_else(|| Error::NotLoaded { name: name.to_owned() })
+    }
+
+    /// Lets go of the store's own handles on dense weights: from then on they live as long as whoever asked for them.
+    pub fn release_dense(&mut self) {
+        self.dense.clear();
     }
 
     /// The experts of one layer, whose three matrices are cut from the stacked tensors `names` (gate, up, down).
+    /// Layers are asked for in the order they run.
     ///
     /// # Errors
-    /// If a tensor was not wanted when the store was opened, or is not `expert_count` equal parts.
+    /// If a tensor is missing, or is not `expert_count` equal parts.
     pub fn expert_bank(&self, names: [&str; 3], expert_count: usize) -> Result<ExpertBank, Error> {
-        let stacks = [self.dense(names[0])?, self.dense(names[1])?, self.dense(names[2])?];
-        for (name, stack) in names.iter().zip(&stacks) {
-            if expert_count == 0 || !stack.len().is_multiple_of(expert_count) {
-                let (name, bytes) = ((*name).to_owned(), stack.len() as u64);
+        let mut tensors = Vec::with_capacity(3);
+        for name in names {
+            let not_loaded = || Error::NotLoaded { name: name.to_owned() };
+            let tensor = self.checkpoint.tensor(name).ok_or_else(not_loaded)?;
+            if expert_count == 0 || !tensor.bytes.is_multiple_of(expert_count as u64) {
+                let (name, bytes) = (name.to_owned(), tensor.bytes);
                 return Err(Error::UnevenExperts { name, expert_count, bytes });
             }
+            tensors.push(tensor);
         }
-        Ok(ExpertBank::new(stacks, expert_count))
+        let sources = self.checkpoint.sources();
+        let static_part = |tensor: &TensorInfo| match sources[tensor.source_idx] {
+            Source::Static(bytes) => {
+                let range = tensor.offset as usize..(tensor.offset + tensor.bytes) as usize;
+                Some(Blob::from_static(bytes).slice(range))
+            }
+            Source::File { .. } => None,
+        };
+        if let [Some(gate), Some(up), Some(down)] = [0, 1, 2].map(|i| static_part(tensors[i])) {
+            return Ok(ExpertBank::of_program([gate, up, down], expert_count));
+        }
+        let stacks = [0, 1, 2].map(|i| {
+            let tensor = tensors[i];
+            (tensor.source_idx, tensor.offset, (tensor.bytes / expert_count as u64) as usize)
+        });
+        Ok(ExpertBank::cached(self.cache.clone(), BankPlaces { stacks, expert_count }))
     }
+
+    /// Changes what slots for experts may take; no bound if `None`. Slots that are held close when they are released.
+    pub fn set_expert_budget(&self, budget: Option<Bytes>) {
+        self.cache.lock().set_budget(budget.map(|budget| budget.0));
+    }
+
+    /// Memory of the slots that the budget allows, and of one.
+    #[must_use]
+    pub fn slot_bytes(&self) -> SlotBytes {
+        let inner = self.cache.lock();
+        SlotBytes { one: Bytes(inner.slot_bytes() as u64), count: inner.slot_limit() }
+    }
+
+    /// Checks that as many experts as a layer needs at a time fit their budget.
+    ///
+    /// # Errors
+    /// If they do not.
+    pub fn check_slots(&self, needed: usize) -> Result<(), Error> {
+        let inner = self.cache.lock();
+        if inner.slot_bytes() > 0 && inner.slot_limit() < needed {
+            Err(inner.too_few_slots(needed))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What has gone between disk and memory since the start.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.cache.lock().traffic()
+    }
+}
+
+/// The slots of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotBytes {
+    /// Memory of one slot.
+    pub one: Bytes,
+    /// How many there may be.
+    pub count: usize,
 }

@@ -108,8 +108,12 @@ fn report(checkpoint: &Checkpoint, context: usize) -> anyhow::Result<Report> {
     // As for a run: 0 is the longest, and no more than that.
     let context = Some(context).filter(|&context| context > 0).unwrap_or(usize::MAX);
     let context = context.min(common.max_position_embeddings);
-    let weights_bytes =
-        checkpoint.tensors().iter().filter(|t| shoal_model::Model::wants(&config, t)).map(|t| t.bytes).sum();
+    let weights_bytes = checkpoint
+        .tensors()
+        .iter()
+        .filter(|t| shoal_model::Model::role(&config, t) != shoal_model::Role::Unused)
+        .map(|t| t.bytes)
+        .sum();
     let kv_bytes = KvCache::bytes_for(&config, context);
     Ok(Report {
         name: one_line(&checkpoint.name()),
