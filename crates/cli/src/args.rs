@@ -54,15 +54,17 @@ pub(crate) struct RuntimeArgs {
     /// Threads, at most one for each processor; by default one for each physical core this process may use
     #[arg(long, short = 't', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
-    /// Most memory for weights and cache, such as 12GiB; by default what the machine has free
+    /// Most memory for the whole process, such as 12GiB; by default what the machine has free. Experts that do not
+    /// fit are read from disk when they are needed
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<Bytes>,
     /// Instructions to use; `scalar` is the reference that any report can be replayed on
     #[arg(long, value_name = "ISA", value_parser = ["scalar", "avx2", "avxvnni", "avx512"])]
     pub(crate) isa: Option<String>,
-    /// Tokens of a prompt that are read in one step; the answer does not depend on it
-    #[arg(long, value_name = "TOKENS", default_value_t = 512, value_parser = parse_chunk)]
-    pub(crate) prefill_chunk: usize,
+    /// Tokens of a prompt that are read in one step, by default as many as memory allows; the answer does not depend
+    /// on it
+    #[arg(long, value_name = "TOKENS", value_parser = parse_chunk)]
+    pub(crate) prefill_chunk: Option<usize>,
 }
 
 fn parse_chunk(text: &str) -> Result<usize, String> {
@@ -214,7 +216,8 @@ pub(crate) struct PerplexityArgs {
     /// Threads; by default one for each physical core this process may use
     #[arg(long, short = 't', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) threads: Option<u16>,
-    /// Most memory for weights and cache, such as 12GiB; by default what the machine has free
+    /// Most memory for the whole process, such as 12GiB; by default what the machine has free. Experts that do not
+    /// fit are read from disk when they are needed
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<Bytes>,
     /// Instructions to use
@@ -244,6 +247,12 @@ pub(crate) struct InspectArgs {
 pub(crate) struct BenchArgs {
     /// A GGUF file or a name
     pub(crate) model: String,
+    /// Lengths of the prompts, such as 128,512; 0 for none
+    #[arg(long, short = 'p', value_name = "TOKENS", value_delimiter = ',', default_values_t = [128, 512])]
+    pub(crate) prompt_tokens: Vec<usize>,
+    /// Tokens that are decoded one by one; 0 for none
+    #[arg(long, short = 'n', value_name = "TOKENS", value_delimiter = ',', default_values_t = [32])]
+    pub(crate) decode_tokens: Vec<usize>,
     /// Counted runs of each test, after one that does not count
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) runs: u16,

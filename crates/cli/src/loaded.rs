@@ -1,6 +1,7 @@
 //! From a model file to something that answers: weights, tokenizer and prompt style, wired together.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,18 +9,18 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use shoal_base::{Bytes, TokenId};
 use shoal_checkpoint::{Checkpoint, Metadata};
-use shoal_kernels::roofline::BUFFER_BYTES;
+use shoal_kernels::roofline::Bounds;
 use shoal_kernels::{Cpu, Isa, Pool, pool::physical_core_count};
-use shoal_model::{IoMode, KvCache, Model, ModelConfig, OpenOptions};
+use shoal_model::{IoMode, Model, ModelConfig, OpenOptions};
 use shoal_text::{PromptStyle, Tokenizer, VocabSpec};
 
 use crate::args::RuntimeArgs;
+use crate::division::Division;
+use crate::environment::Environment;
 use crate::machine::available_memory;
+use crate::meter::Rates;
 use crate::terminal::one_line;
-
-/// Memory beside weights and KV cache: what the bandwidth is measured with, or, at other times, the activations of a
-/// prompt's chunk; and the program itself.
-pub(crate) const WORKING_MEMORY: u64 = BUFFER_BYTES as u64 + (128 << 20);
+use crate::{drive, roofline};
 
 /// Context in tokens where none is asked for.
 const CONTEXT_LEN: usize = 4096;
@@ -33,6 +34,21 @@ pub(crate) struct Loaded {
     pub(crate) context_len: usize,
     pub(crate) prefill_chunk: usize,
     pub(crate) isa: Isa,
+    /// How the memory was divided.
+    pub(crate) division: Division,
+    /// What the machine gives, if that was asked for.
+    pub(crate) rates: Option<Rates>,
+}
+
+/// When the machine is measured. It is before weights are read: measuring takes memory as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// Nobody wants to know.
+    Never,
+    /// If it is not known from an earlier start.
+    Once,
+    /// In any case.
+    Anew,
 }
 
 /// Where and within what limits a model runs: [`RuntimeArgs`] made definite.
@@ -41,11 +57,17 @@ pub(crate) struct Runtime {
     pub(crate) threads: usize,
     memory: Option<Bytes>,
     ctx: Option<usize>,
-    prefill_chunk: usize,
+    prefill_chunk: Option<usize>,
+    measure: Measure,
+    cache_dir: PathBuf,
 }
 
 impl Runtime {
-    pub(crate) fn new(args: &RuntimeArgs) -> anyhow::Result<Self> {
+    pub(crate) fn new(
+        args: &RuntimeArgs,
+        measure: Measure,
+        environment: &Environment,
+    ) -> anyhow::Result<Self> {
         let isa = match &args.isa {
             None => Isa::best(),
             Some(name) => Isa::by_name(name).with_context(|| {
@@ -57,7 +79,19 @@ impl Runtime {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = args.threads.map_or_else(physical_core_count, |threads| processors.min(threads.into()));
         let memory = args.memory.or_else(available_memory);
-        Ok(Self { isa, threads, memory, ctx: args.ctx, prefill_chunk: args.prefill_chunk })
+        let (ctx, prefill_chunk, cache_dir) = (args.ctx, args.prefill_chunk, environment.cache_dir.clone());
+        Ok(Self { isa, threads, memory, ctx, prefill_chunk, measure, cache_dir })
+    }
+}
+
+impl Runtime {
+    /// The bounds of the machine, unless nobody wants them.
+    fn bounds(&self) -> Option<Bounds> {
+        match self.measure {
+            Measure::Never => None,
+            Measure::Once => Some(roofline::bounds(&self.cache_dir, self.isa, self.threads)),
+            Measure::Anew => Some(roofline::bounds_anew(&self.cache_dir, self.isa, self.threads)),
+        }
     }
 }
 
@@ -77,46 +111,26 @@ pub(crate) fn load(checkpoint: Checkpoint, runtime: &Runtime) -> anyhow::Result<
         Some(0) => longest,
         Some(ctx) => ctx.min(longest),
     };
-    let budget = weight_budget(&config, context_len, runtime, &name)?;
+    let bounds = runtime.bounds();
+    let division =
+        Division::new(&name, &checkpoint, &config, runtime.memory, context_len, runtime.prefill_chunk)?;
     let bar = loading_bar(&name);
     let progress = |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     };
-    let options = OpenOptions { budget, io: IoMode::Auto, progress: &progress };
+    let options = OpenOptions { memory: division.for_model(), io: IoMode::Auto, progress: &progress };
     let cpu = Cpu::new(runtime.isa, Arc::new(Pool::new(runtime.threads)));
+    let device = drive::device(&checkpoint);
     let model = shoal_model::open(Arc::new(checkpoint), &options, cpu)?;
     bar.finish_and_clear();
-    Ok(Loaded {
-        name,
-        model,
-        tokenizer,
-        style,
-        context_len,
-        prefill_chunk: runtime.prefill_chunk,
-        isa: runtime.isa,
-    })
-}
-
-/// What of the memory is left for weights once the KV cache has its part.
-fn weight_budget(
-    config: &ModelConfig,
-    context_len: usize,
-    runtime: &Runtime,
-    name: &str,
-) -> anyhow::Result<Option<Bytes>> {
-    let Some(memory) = runtime.memory else { return Ok(None) };
-    let kv = KvCache::bytes_for(config, context_len);
-    let beside = kv.saturating_add(WORKING_MEMORY);
-    if beside >= memory.0 {
-        bail!(
-            "{name} needs {} for a context of {context_len} tokens and {} to work in, but the memory is {memory}; \
-             give more with --memory, or a shorter context with --ctx",
-            Bytes(kv),
-            Bytes(WORKING_MEMORY)
-        );
-    }
-    Ok(Some(Bytes(memory.0 - beside)))
+    let rates = bounds.map(|bounds| {
+        let drive_bytes_per_s =
+            device.and_then(|device| drive::bytes_per_s(&runtime.cache_dir, device, &model));
+        Rates { bounds, drive_bytes_per_s }
+    });
+    let (prefill_chunk, isa) = (division.prefill_chunk, runtime.isa);
+    Ok(Loaded { name, model, tokenizer, style, context_len, prefill_chunk, isa, division, rates })
 }
 
 fn loading_bar(name: &str) -> ProgressBar {

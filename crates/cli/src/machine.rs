@@ -20,8 +20,20 @@ pub(crate) fn available_memory() -> Option<Bytes> {
     Some(Bytes(least.saturating_sub(MARGIN)))
 }
 
+/// Memory that this process has now; a guess where the system does not say.
+pub(crate) fn resident_memory() -> u64 {
+    const GUESS: u64 = 256 << 20;
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    kibibytes(&text, "VmRSS:").unwrap_or(GUESS)
+}
+
 fn meminfo_available(text: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    kibibytes(text, "MemAvailable:")
+}
+
+/// The number of kibibytes that a line of `text` gives under `name`, in bytes.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
 }
 

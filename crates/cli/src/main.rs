@@ -9,6 +9,8 @@
 mod answer;
 mod args;
 mod commands;
+mod division;
+mod drive;
 mod environment;
 mod loaded;
 mod machine;

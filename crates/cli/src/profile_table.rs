@@ -6,7 +6,7 @@ use serde::Serialize;
 use shoal_kernels::profile::Profile;
 use shoal_kernels::roofline::Bounds;
 
-use crate::meter::PhaseMeter;
+use crate::meter::{PhaseMeter, Rates};
 
 /// One operation in one kind of layer.
 #[derive(Debug, Serialize)]
@@ -28,8 +28,8 @@ pub(crate) struct Row {
 pub(crate) fn rows(profile: &Profile, tokens: usize, bounds: &Bounds) -> Vec<Row> {
     let wall = profile.wall.as_secs_f64().max(1e-9);
     let row = |entry: &shoal_kernels::profile::Entry| {
-        let meter = PhaseMeter { tokens, time: entry.time, work: entry.work };
-        let bound = meter.bound(bounds);
+        let meter = PhaseMeter { tokens, time: entry.time, work: entry.work, ..PhaseMeter::default() };
+        let bound = meter.bound(&Rates::from(*bounds));
         Row {
             section: entry.section,
             operation: entry.operation,
@@ -38,8 +38,8 @@ pub(crate) fn rows(profile: &Profile, tokens: usize, bounds: &Bounds) -> Vec<Row
             ms_per_token: 1e3 / meter.tokens_per_s(),
             bytes_per_token: meter.bytes_per_token(),
             gb_per_s: meter.gb_per_s(),
-            bound: bound.map(|bound| bound.name()),
-            bound_share: bound.map(|bound| bound.share),
+            bound_share: bound.as_ref().map(|bound| bound.share),
+            bound: bound.map(|bound| bound.limit),
         }
     };
     profile.entries.iter().map(row).collect()

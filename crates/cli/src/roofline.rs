@@ -14,6 +14,7 @@ use crate::machine::processor_name;
 
 /// Raised whenever numbers come to mean something else, or are measured in another way.
 const FORMAT: u32 = 1;
+const FILE_NAME: &str = "machine.json";
 /// Longest file that is looked into.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
@@ -77,12 +78,12 @@ pub(crate) fn bounds(cache_dir: &Path, isa: Isa, threads: usize) -> Bounds {
 pub(crate) fn bounds_anew(cache_dir: &Path, isa: Isa, threads: usize) -> Bounds {
     let roofline = measure(isa, threads.max(physical_core_count()));
     // Without the file the next start measures again.
-    let _ = write(cache_dir, &render(&roofline, Machine::this(isa)));
+    let _ = write_whole(cache_dir, FILE_NAME, &render(&roofline, Machine::this(isa)));
     roofline.at(threads)
 }
 
 fn path(cache_dir: &Path) -> PathBuf {
-    cache_dir.join("machine.json")
+    cache_dir.join(FILE_NAME)
 }
 
 fn read(path: &Path) -> Option<String> {
@@ -108,10 +109,10 @@ fn render(roofline: &Roofline, machine: Machine) -> String {
 }
 
 /// Puts `text` in the place of the old file at once: whoever reads meanwhile sees one or the other.
-fn write(cache_dir: &Path, text: &str) -> std::io::Result<()> {
+pub(crate) fn write_whole(cache_dir: &Path, name: &str, text: &str) -> std::io::Result<()> {
     std::fs::create_dir_all(cache_dir)?;
-    let part = cache_dir.join(format!("machine.json.{}", std::process::id()));
-    let written = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path(cache_dir)));
+    let part = cache_dir.join(format!("{name}.{}", std::process::id()));
+    let written = std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, cache_dir.join(name)));
     if written.is_err() {
         let _ = std::fs::remove_file(&part);
     }
@@ -185,17 +186,17 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let cache_dir = dir.path().join("new");
         assert_eq!(read(&path(&cache_dir)), None);
-        write(&cache_dir, "old").expect("written");
-        write(&cache_dir, "new").expect("written over");
+        write_whole(&cache_dir, FILE_NAME, "old").expect("written");
+        write_whole(&cache_dir, FILE_NAME, "new").expect("written over");
         assert_eq!(read(&path(&cache_dir)).as_deref(), Some("new"));
         assert_eq!(std::fs::read_dir(&cache_dir).expect("a folder").count(), 1, "no part is left");
-        write(&cache_dir, &"x".repeat(2 * FILE_BYTES_MAX as usize)).expect("written");
+        write_whole(&cache_dir, FILE_NAME, &"x".repeat(2 * FILE_BYTES_MAX as usize)).expect("written");
         assert_eq!(read(&path(&cache_dir)).map(|text| text.len() as u64), Some(FILE_BYTES_MAX));
 
         let occupied = dir.path().join("occupied");
         std::fs::create_dir_all(path(&occupied)).expect("a folder in the place of the file");
         assert_eq!(read(&path(&occupied)), None);
-        assert!(write(&occupied, "x").is_err());
+        assert!(write_whole(&occupied, FILE_NAME, "x").is_err());
         assert_eq!(std::fs::read_dir(&occupied).expect("a folder").count(), 1, "no part is left");
     }
 }

@@ -2,7 +2,7 @@
 
 use shoal_base::{BlockId, TokenId};
 use shoal_model::kv_cache::BLOCK_LEN;
-use shoal_model::{Ignore, KvCache, Logits, Model, ModelConfig, Span, Step, Work};
+use shoal_model::{Ignore, KvCache, Logits, Model, ModelConfig, Span, Step, Traffic, Work};
 
 use crate::Error;
 use crate::kv_blocks::BlockPool;
@@ -56,6 +56,8 @@ pub struct StepReport {
     pub decode_tokens: usize,
     /// Weight bytes that were read and multiply-adds that were made.
     pub work: Work,
+    /// What went between disk and memory.
+    pub traffic: Traffic,
 }
 
 /// The KV blocks of an ended sequence, kept for a prompt that begins alike.
@@ -176,7 +178,7 @@ impl Engine {
         if shares.is_empty() {
             return Ok((Vec::new(), StepReport::default()));
         }
-        let work_before = self.model.work();
+        let (work_before, traffic_before) = (self.model.work(), self.model.traffic());
         let mut report = StepReport::default();
         for share in &shares {
             match states[share.sequence].prompt_left {
@@ -186,6 +188,7 @@ impl Engine {
         }
         let logits = self.forward(&shares)?;
         report.work = self.model.work() - work_before;
+        report.traffic = self.model.traffic() - traffic_before;
         let mut events = Vec::new();
         let mut ended = Vec::new();
         let completing = shares.iter().filter(|share| share.completes);

@@ -7,8 +7,9 @@ use std::cell::RefCell;
 
 /// Buffers below this are left to the allocator, which keeps them itself.
 const KEPT_LEN_MIN: usize = 16 << 10;
-/// Elements that a thread keeps at most: 128 MiB, about what a step of 512 tokens has at a time.
-const KEPT_LEN_MAX: usize = 32 << 20;
+/// Bytes that a thread keeps at most, about what a step of 512 tokens has at a time.
+pub const KEPT_BYTES_MAX: usize = 128 << 20;
+const KEPT_LEN_MAX: usize = KEPT_BYTES_MAX / size_of::<f32>();
 
 thread_local! {
     static KEPT: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
@@ -41,6 +42,11 @@ fn keep(buffer: Vec<f32>) {
             }
         });
     }
+}
+
+/// Frees what this thread keeps.
+pub fn release_kept() {
+    let _ = KEPT.try_with(|kept| kept.borrow_mut().clear());
 }
 
 /// Activations `[rows, cols]`, row-major f32. Opaque to models: they hand it from verb to verb.

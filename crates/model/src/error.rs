@@ -49,6 +49,16 @@ pub enum Error {
         /// The format in the file.
         found: &'static str,
     },
+    /// The memory does not hold the model's fixed part and the experts of one token.
+    #[error(
+        "the weights that every token needs and the experts of one take {needed}, but the memory for the model is {memory}"
+    )]
+    TooLittleMemory {
+        /// What is needed at the least.
+        needed: shoal_base::Bytes,
+        /// What there is.
+        memory: shoal_base::Bytes,
+    },
     /// The metadata could not be read.
     #[error(transparent)]
     Checkpoint(#[from] shoal_checkpoint::Error),

@@ -2,18 +2,24 @@
 
 use std::sync::Arc;
 
+use shoal_base::Bytes;
 use shoal_checkpoint::{Checkpoint, TensorInfo};
+use shoal_kernels::act::release_kept;
 use shoal_kernels::profile::Profile;
 use shoal_kernels::{Act, Cpu, Matrix, Pool, Work};
 use shoal_store::disk::open as open_disk;
-use shoal_store::{IoMode, Role, Store, StoreOptions};
+use shoal_store::{IoMode, Role, Store, StoreOptions, Traffic};
 
 use crate::config::{ModelConfig, RopeScaling};
-use crate::kv_cache::KvCache;
+use crate::kv_cache::{BLOCK_LEN, KvCache};
+use crate::memory::{Footprint, Ledger};
 use crate::rope::{Rope, plain_magnitude};
 use crate::step::{Step, StepContext};
 use crate::weights::{Binder, OUTPUT, OUTPUT_NORM, ROPE_FREQS, TOKEN_EMBD, role};
 use crate::{Error, deepseek_v3, llama};
+
+/// Tokens of a step that needs no memory kept from the one before.
+const SMALL_STEP: usize = 8;
 
 /// Sees the hidden states of a step as they pass: for tests by layer and for dumps.
 pub trait Observer {
@@ -44,6 +50,8 @@ pub struct Model {
     norm: Vec<f32>,
     lm_head: Matrix,
     store: Store,
+    /// Without one memory has no bound.
+    ledger: Option<Ledger>,
 }
 
 impl Model {
@@ -56,8 +64,7 @@ impl Model {
     /// Binds the weights in `store` to the architecture its checkpoint names.
     ///
     /// # Errors
-    /// If a tensor is missing or has a shape or format that does not fit, or there are fewer slots for experts than a
-    /// token chooses in a layer.
+    /// If a tensor is missing or has a shape or format that does not fit.
     pub fn load(config: ModelConfig, mut store: Store, cpu: Cpu) -> Result<Self, Error> {
         let weights = Binder::new(&store);
         let common = config.common().clone();
@@ -83,8 +90,7 @@ impl Model {
         let norm = weights.vector(OUTPUT_NORM, common.hidden_size)?;
         let rope = load_rope(&config, &weights)?;
         store.release_dense();
-        store.check_slots(config.experts_per_token())?;
-        Ok(Self { cpu, rope, embed_tokens, layers, norm, lm_head, config, store })
+        Ok(Self { cpu, rope, embed_tokens, layers, norm, lm_head, config, store, ledger: None })
     }
 
     /// Where its weights live.
@@ -103,6 +109,24 @@ impl Model {
     #[must_use]
     pub fn work(&self) -> Work {
         self.cpu.work()
+    }
+
+    /// What has gone between disk and memory since the model was loaded.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.store.traffic()
+    }
+
+    /// Memory of one expert; 0 if the model has none on a drive.
+    #[must_use]
+    pub fn expert_bytes(&self) -> u64 {
+        self.store.slot_bytes().one.0
+    }
+
+    /// Bytes per second that the drive gives to reads of experts; `None` if the model has none there, or has run.
+    #[must_use]
+    pub fn measure_drive(&self) -> Option<f64> {
+        self.store.measure_drive()
     }
 
     /// Runs `run`, which calls [`Model::forward`], and tells where its time went.
@@ -133,6 +157,7 @@ impl Model {
         observer: &mut dyn Observer,
     ) -> Result<Act, Error> {
         step.check();
+        self.share_memory(step, kv)?;
         let context = StepContext { spans: &step.spans, rope: self.rope.table(&step.positions()) };
         let [embedding, residual, head] =
             ["embedding", "residual", "head"].map(|section| self.cpu.in_section(section));
@@ -158,6 +183,29 @@ impl Model {
     }
 }
 
+impl Model {
+    /// Before a step: what it will take beside experts is taken from them.
+    fn share_memory(&self, step: &Step<'_>, kv: &mut KvCache) -> Result<(), Error> {
+        let mut context = 0;
+        for span in &step.spans {
+            let end = span.first_pos + span.rows.len();
+            kv.will_write(&span.blocks[..end.div_ceil(BLOCK_LEN)]);
+            context = context.max(end);
+        }
+        if let Some(ledger) = self.ledger {
+            let tokens = step.tokens.len();
+            if tokens <= SMALL_STEP {
+                // What a prompt's chunk left behind; the few activations of a small step are soon made anew.
+                release_kept();
+            }
+            let budget = ledger.for_experts(&self.config, kv, tokens, context);
+            self.store.set_expert_budget(Some(budget));
+            self.store.check_slots(self.config.experts_per_token())?;
+        }
+        Ok(())
+    }
+}
+
 fn load_rope(config: &ModelConfig, weights: &Binder<'_>) -> Result<Rope, Error> {
     let rope = &config.common().rope;
     let divisors = weights.has(ROPE_FREQS).then(|| weights.vector(ROPE_FREQS, rope.dim / 2)).transpose()?;
@@ -178,16 +226,20 @@ pub fn open(checkpoint: Arc<Checkpoint>, options: &OpenOptions<'_>, cpu: Cpu) ->
     let config = ModelConfig::read(&checkpoint)?;
     let role = |tensor: &TensorInfo| Model::role(&config, tensor);
     let disk = open_disk(checkpoint.sources(), options.io)?;
-    let OpenOptions { budget, progress, .. } = *options;
+    let OpenOptions { memory, progress, .. } = *options;
+    let footprint = Footprint::of(&checkpoint, &config);
+    let ledger = memory.map(|memory| Ledger::new(memory, &footprint)).transpose()?;
     let stall_limit = shoal_store::STALL_LIMIT;
-    let store = Store::open(checkpoint, StoreOptions { budget, role: &role, disk, stall_limit, progress })?;
-    Model::load(config, store, cpu)
+    let store =
+        Store::open(checkpoint, StoreOptions { budget: memory, role: &role, disk, stall_limit, progress })?;
+    let model = Model::load(config, store, cpu)?;
+    Ok(Model { ledger, ..model })
 }
 
 /// How [`open`] reads weights.
 pub struct OpenOptions<'a> {
-    /// The most memory that weights may take; no bound if `None`.
-    pub budget: Option<shoal_base::Bytes>,
+    /// The most memory that the model may take, weights, KV rows and activations together; no bound if `None`.
+    pub memory: Option<Bytes>,
     /// How to read.
     pub io: IoMode,
     /// Told the bytes read so far and the bytes to read at the start.

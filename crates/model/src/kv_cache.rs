@@ -20,6 +20,8 @@ pub struct KvCache {
     layers: Vec<Vec<f32>>,
     width: usize,
     block_count: usize,
+    /// Blocks up to the last that was ever written: the memory that has been taken.
+    written: usize,
 }
 
 impl KvCache {
@@ -29,7 +31,7 @@ impl KvCache {
         let width = config.kv_width();
         let layers = config.common().num_hidden_layers;
         let layer = || vec![0.0; block_count * BLOCK_LEN * width];
-        Self { layers: (0..layers).map(|_| layer()).collect(), width, block_count }
+        Self { layers: (0..layers).map(|_| layer()).collect(), width, block_count, written: 0 }
     }
 
     /// Bytes that `positions` positions take in all layers of a model.
@@ -38,6 +40,18 @@ impl KvCache {
         let blocks = positions.div_ceil(BLOCK_LEN);
         let row_bytes = config.kv_width() * size_of::<f32>() * config.common().num_hidden_layers;
         (blocks * BLOCK_LEN) as u64 * row_bytes as u64
+    }
+
+    /// Bytes of memory that have been taken: blocks up to the last that was ever written.
+    #[must_use]
+    pub const fn bytes_written(&self) -> u64 {
+        (self.written * BLOCK_LEN * self.width * size_of::<f32>() * self.layers.len()) as u64
+    }
+
+    /// Takes the memory of `blocks` into account, which are about to be written.
+    pub(crate) fn will_write(&mut self, blocks: &[BlockId]) {
+        let last = blocks.iter().map(|block| block.idx() + 1).max().unwrap_or(0);
+        self.written = self.written.max(last);
     }
 
     /// How many blocks there are.

@@ -5,7 +5,7 @@
 //!
 //! What it does not know: requests, sampling, text; where a weight lies on disk; which instructions compute.
 //!
-//! Reading order: [`config`] (metadata to checked numbers), `weights` (names to handles), `rope`, [`kv_cache`],
+//! Reading order: [`config`] (metadata to checked numbers), [`memory`], `weights` (names to handles), `rope`, [`kv_cache`],
 //! [`step`], then a family: `llama` (Llama and Qwen2) or `deepseek_v3` with `mla` and `moe` (V2-Lite to V3.1).
 
 pub mod config;
@@ -14,6 +14,7 @@ mod error;
 mod forward;
 pub mod kv_cache;
 mod llama;
+pub mod memory;
 mod mla;
 mod moe;
 mod rope;

@@ -24,10 +24,10 @@ use crate::config::{DeepseekConfig, RopeScaling};
 use crate::kv_cache::KvCache;
 use crate::rope::yarn_mscale;
 use crate::step::{Phase, Span, StepContext};
-use crate::weights::{LayerBinder, transposed};
+use crate::weights::{ATTN_K_B, ATTN_KV_B, LayerBinder, transposed};
 
 /// Memory for the expanded keys and values of a context: as many heads at a time as fit.
-const EXPANDED_BYTES_MAX: usize = 64 << 20;
+pub(crate) const EXPANDED_BYTES_MAX: usize = 64 << 20;
 
 pub(crate) struct Mla {
     config: DeepseekConfig,
@@ -64,12 +64,12 @@ impl Mla {
                 q_b_proj: weights.matrix("attn_q_b.weight", q_rows, q_rank)?,
             },
         };
-        let (w_uk, w_uk_t, w_uv) = if weights.has("attn_k_b.weight") {
-            let w_uk_t = weights.heads("attn_k_b.weight", heads, rank, nope)?;
+        let (w_uk, w_uk_t, w_uv) = if weights.has(ATTN_K_B) {
+            let w_uk_t = weights.heads(ATTN_K_B, heads, rank, nope)?;
             (transposed(&w_uk_t), w_uk_t, weights.heads("attn_v_b.weight", heads, v_dim, rank)?)
         } else {
             // Older files keep kv_b in one piece: for each head the rows of its key, then those of its value.
-            let kv_b = weights.matrix("attn_kv_b.weight", heads * (nope + v_dim), rank)?;
+            let kv_b = weights.matrix(ATTN_KV_B, heads * (nope + v_dim), rank)?;
             let cut = |first: usize, rows: usize| -> Vec<Matrix> {
                 (0..heads).map(|head| kv_b.row_range(head * (nope + v_dim) + first, rows)).collect()
             };

@@ -28,6 +28,10 @@ pub(crate) fn embedding_rows(checkpoint: &Checkpoint) -> Result<usize, Error> {
     Ok(table.shape.get(1).map_or(0, |&rows| rows as usize))
 }
 
+/// Name of the matrices that make the keys of all heads of latents.
+pub(crate) const ATTN_K_B: &str = "attn_k_b.weight";
+/// Name of those that make keys and values, in older files.
+pub(crate) const ATTN_KV_B: &str = "attn_kv_b.weight";
 /// Names of a layer's stacked experts: gate, up, down.
 const EXPERT_STACKS: [&str; 3] = ["ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"];
 
@@ -41,6 +45,18 @@ pub(crate) fn role(tensor: &TensorInfo, layer_count: usize) -> Role {
         Ok(_) if EXPERT_STACKS.contains(&name) => Role::Experts,
         _ => Role::Dense,
     }
+}
+
+/// The stacked experts of layer `layer`, if it has any.
+pub(crate) fn expert_stacks(checkpoint: &Checkpoint, layer: usize) -> Option<[&TensorInfo; 3]> {
+    let [gate, up, down] = EXPERT_STACKS.map(|name| checkpoint.tensor(&format!("blk.{layer}.{name}")));
+    Some([gate?, up?, down?])
+}
+
+/// The matrices of layer `layer` that make keys of latents, alone or together with those of the values.
+pub(crate) fn key_up(checkpoint: &Checkpoint, layer: usize) -> Option<&TensorInfo> {
+    let tensor = |name| checkpoint.tensor(&format!("blk.{layer}.{name}"));
+    tensor(ATTN_K_B).or_else(|| tensor(ATTN_KV_B))
 }
 
 /// Hands out the tensors of a store.
@@ -249,6 +265,11 @@ pub(crate) fn transposed(heads: &[Matrix]) -> Vec<Matrix> {
     heads.iter().map(transpose).collect()
 }
 
+/// The format of the transpose of a matrix in `dtype`.
+pub(crate) const fn transposed_dtype(dtype: Dtype) -> Dtype {
+    if dtype.is_quantized() { Dtype::F16 } else { dtype }
+}
+
 fn transpose(w: &Matrix) -> Matrix {
     let (rows, cols) = (w.rows(), w.cols());
     let mut columns = vec![0.0f32; rows * cols];
@@ -259,7 +280,7 @@ fn transpose(w: &Matrix) -> Matrix {
             columns[c * rows + r] = *value;
         }
     }
-    let dtype = if w.dtype().is_quantized() { Dtype::F16 } else { w.dtype() };
+    let dtype = transposed_dtype(w.dtype());
     let row_bytes = dtype.row_bytes(rows).expect("float formats take any width");
     let mut buf = BlobBuf::zeroed(cols * row_bytes);
     for (values, out) in columns.chunks_exact(rows).zip(buf.as_mut_slice().chunks_exact_mut(row_bytes)) {

@@ -11,7 +11,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use shoal_base::{Blob, BlobBuf, Bytes};
+use shoal_base::{Blob, BlobBuf, Bytes, Prng};
+use shoal_checkpoint::TensorInfo;
 
 use crate::Error;
 use crate::disk::{Disk, Extent, Fill, Filled, arrange};
@@ -22,6 +23,9 @@ use crate::slots::{Key, SlotIdx, Slots};
 
 /// Slots that are filled ahead of need at a time: enough to keep a drive busy, few enough to make way soon.
 const AHEAD_IN_FLIGHT: usize = 8;
+
+/// Experts in flight while the drive is measured: what a layer of DeepSeek's models misses at the most.
+const MEASURED_IN_FLIGHT: usize = 8;
 
 /// What has gone between disk and memory since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,13 +84,20 @@ pub(crate) struct BankPlaces {
 }
 
 impl BankPlaces {
+    /// `expert_count` equal parts of each of three tensors.
+    pub(crate) fn new(stacks: [&TensorInfo; 3], expert_count: usize) -> Self {
+        let parts = expert_count.max(1) as u64;
+        let stacks = stacks.map(|tensor| (tensor.source_idx, tensor.offset, (tensor.bytes / parts) as usize));
+        Self { stacks, expert_count }
+    }
+
     /// Where an expert lies, and the memory it takes in a slot.
     pub(crate) fn extents(&self, expert: usize) -> ([Extent; 3], usize) {
         arrange(self.stacks.map(|(source, offset, bytes)| (source, offset + (expert * bytes) as u64, bytes)))
     }
 
     /// Memory for any expert of the layer.
-    fn slot_bytes(&self) -> usize {
+    pub(crate) fn slot_bytes(&self) -> usize {
         (0..self.expert_count).map(|expert| self.extents(expert).1).max().unwrap_or(0)
     }
 }
@@ -297,10 +308,15 @@ impl Inner {
         Some(slot)
     }
 
-    fn fill(&mut self, slot: SlotIdx, key: Key) {
+    /// Where the matrices of `key` lie.
+    fn extents(&self, key: Key) -> [Extent; 3] {
         let bank = self.banks.partition_point(|(first, _)| *first <= key) - 1;
         let (first, places) = &self.banks[bank];
-        let (extents, _) = places.extents((key - first) as usize);
+        places.extents((key - first) as usize).0
+    }
+
+    fn fill(&mut self, slot: SlotIdx, key: Key) {
+        let extents = self.extents(key);
         let buf = match std::mem::replace(&mut self.memory[slot], Memory::Away) {
             Memory::Empty(buf) => buf,
             _ => BlobBuf::zeroed(self.slot_bytes),
@@ -329,6 +345,43 @@ impl Inner {
             }
             self.ahead.pop_front();
         }
+    }
+
+    /// Bytes per second that the drive gives to the reads of experts, as many in flight as when a layer misses many:
+    /// reads random ones for about `time` into memory that is not needed yet. `None` if slots have been used already.
+    pub(crate) fn measure_drive(&mut self, time: Duration) -> Option<f64> {
+        let keys = self.is_ahead.len() as u64;
+        let slots = self.slot_limit().min(MEASURED_IN_FLIGHT);
+        if slots == 0 || self.slots.open_count() > 0 {
+            return None;
+        }
+        let mut prng = Prng::new(keys);
+        let mut ask = |inner: &mut Self, buf: BlobBuf| {
+            let extents = inner.extents(prng.below(keys) as Key);
+            let bytes: usize = extents.iter().map(|extent| extent.len).sum();
+            inner.disk.submit(Fill { ticket: bytes as u64, extents: extents.to_vec(), buf });
+        };
+        for _ in 0..slots {
+            let buf = BlobBuf::zeroed(self.slot_bytes);
+            ask(self, buf);
+        }
+        // The first turn also pays for fresh memory, so the clock starts after it.
+        let (mut turns, mut bytes, mut start, mut in_flight) = (0, 0, Instant::now(), slots);
+        while in_flight > 0 {
+            let filled = self.disk.wait(self.stall_limit)?;
+            filled.result.ok()?;
+            (turns, in_flight) = (turns + 1, in_flight - 1);
+            if turns == slots {
+                start = Instant::now();
+            } else if turns > slots {
+                bytes += filled.ticket;
+            }
+            if turns <= slots || start.elapsed() < time {
+                in_flight += 1;
+                ask(self, filled.buf);
+            }
+        }
+        Some(bytes as f64 / start.elapsed().as_secs_f64().max(1e-9))
     }
 
     /// Takes in what has come.
@@ -376,9 +429,7 @@ impl Inner {
 
     /// The error of waiting too long for `key`.
     pub(crate) fn stalled(&self, key: Key) -> Error {
-        let bank = self.banks.partition_point(|(first, _)| *first <= key) - 1;
-        let (first, places) = &self.banks[bank];
-        let ([Extent { source_idx, offset, .. }, ..], _) = places.extents((key - first) as usize);
+        let [Extent { source_idx, offset, .. }, ..] = self.extents(key);
         Error::Stalled { file: self.names[source_idx].clone(), offset, limit: self.stall_limit }
     }
 

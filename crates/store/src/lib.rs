@@ -45,6 +45,9 @@ pub use expert_bank::{Arrivals, Expert, ExpertBank, Lease};
 /// How long a read may take before whoever waits for it gives up.
 pub const STALL_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a drive is measured.
+const MEASURED_FOR: Duration = Duration::from_millis(400);
+
 /// What a tensor is to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -68,6 +71,19 @@ pub struct StoreOptions<'a> {
     pub stall_limit: Duration,
     /// Told the dense bytes read so far and those to read.
     pub progress: &'a dyn Fn(u64, u64),
+}
+
+/// Memory that the dense tensors of a checkpoint will take.
+#[must_use]
+pub fn dense_bytes(checkpoint: &Checkpoint, role: &dyn Fn(&TensorInfo) -> Role) -> u64 {
+    let tensors: Vec<&TensorInfo> = checkpoint.tensors().iter().filter(|t| role(t) == Role::Dense).collect();
+    dense::memory_needed(checkpoint, &tensors)
+}
+
+/// Memory of a slot for any of the `expert_count` experts in three stacked tensors.
+#[must_use]
+pub fn slot_bytes(stacks: [&TensorInfo; 3], expert_count: usize) -> u64 {
+    BankPlaces::new(stacks, expert_count).slot_bytes() as u64
 }
 
 /// The weights of one checkpoint.
@@ -153,11 +169,8 @@ impl Store {
         if let [Some(gate), Some(up), Some(down)] = [0, 1, 2].map(|i| static_part(tensors[i])) {
             return Ok(ExpertBank::of_program([gate, up, down], expert_count));
         }
-        let stacks = [0, 1, 2].map(|i| {
-            let tensor = tensors[i];
-            (tensor.source_idx, tensor.offset, (tensor.bytes / expert_count as u64) as usize)
-        });
-        Ok(ExpertBank::cached(self.cache.clone(), BankPlaces { stacks, expert_count }))
+        let places = BankPlaces::new([tensors[0], tensors[1], tensors[2]], expert_count);
+        Ok(ExpertBank::cached(self.cache.clone(), places))
     }
 
     /// Changes what slots for experts may take; no bound if `None`. Slots that are held close when they are released.
@@ -183,6 +196,13 @@ impl Store {
         } else {
             Ok(())
         }
+    }
+
+    /// Bytes per second that the drive gives to reads of experts, by reading some for a moment; `None` if there are no
+    /// experts to read, some have been read already, or a read fails.
+    #[must_use]
+    pub fn measure_drive(&self) -> Option<f64> {
+        self.cache.lock().measure_drive(MEASURED_FOR)
     }
 
     /// What has gone between disk and memory since the start.

@@ -1,41 +1,44 @@
 //! `shoal bench`: tokens per second of prompts and of decoding, and what binds them.
 //!
-//! Tokens are a fixed pseudo-random sequence, so that experts are chosen as widely as in varied text. Each test runs
-//! once uncounted, then `--runs` times; the median is the number to quote. The bounds of the machine are measured in the same run.
-//! With `--profile` each test runs as often again with a clock in every operation, which its number does not see.
+//! Tokens are pseudo-random, so that experts are chosen as widely as in varied text, and others in every run, so that a
+//! run does not find in memory what the run before it left there. Each test runs once uncounted, then `--runs` times; the median is
+//! the number to quote. The bounds of the machine are measured in the same run. With `--profile` each test runs as often
+//! again with a clock in every operation, which its number does not see.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use serde::Serialize;
 use shoal_base::{Prng, TokenId};
 use shoal_engine::Scorer;
 use shoal_engine::scorer::Want;
 use shoal_kernels::profile::Profile;
-use shoal_kernels::roofline::Bounds;
-use shoal_model::{Phase, Work};
+use shoal_model::Phase;
 
 use crate::args::BenchArgs;
+use crate::division::Division;
 use crate::environment::Environment;
-use crate::loaded::{Loaded, Runtime, load};
-use crate::meter::{BoundShare, PhaseMeter};
+use crate::loaded::{Loaded, Measure, Runtime, load};
+use crate::meter::{BoundShare, Disk, PhaseMeter, Rates};
 use crate::profile_table;
 use crate::resolve::open_model;
-use crate::roofline::bounds_anew;
 
 const SEED: u64 = 20_26;
 
 struct Test {
-    name: &'static str,
+    name: String,
     tokens: usize,
     phase: Phase,
 }
 
-const TESTS: [Test; 3] = [
-    Test { name: "pp128", tokens: 128, phase: Phase::Prefill },
-    Test { name: "pp512", tokens: 512, phase: Phase::Prefill },
-    Test { name: "tg32", tokens: 32, phase: Phase::Decode },
-];
+/// The tests that the arguments name; a test of 0 tokens is none.
+fn tests(args: &BenchArgs) -> Vec<Test> {
+    let prompt = |&tokens: &usize| Test { name: format!("pp{tokens}"), tokens, phase: Phase::Prefill };
+    let decode = |&tokens: &usize| Test { name: format!("tg{tokens}"), tokens, phase: Phase::Decode };
+    let all = args.prompt_tokens.iter().map(prompt).chain(args.decode_tokens.iter().map(decode));
+    all.filter(|test| test.tokens > 0).collect()
+}
 
 #[derive(Serialize)]
 struct Spread {
@@ -46,11 +49,13 @@ struct Spread {
 
 #[derive(Serialize)]
 struct Outcome {
-    name: &'static str,
+    name: String,
     model: String,
     isa: &'static str,
     threads: usize,
     runs: usize,
+    /// Of the run that does not count.
+    first_tokens_per_s: f64,
     tokens_per_s: Spread,
     bytes_per_token: f64,
     gb_per_s: f64,
@@ -59,30 +64,38 @@ struct Outcome {
     bf16_gmac_per_s: f64,
     bound: Option<String>,
     bound_share: Option<f64>,
+    drive_gb_per_s: Option<f64>,
+    disk: Option<Disk>,
+    memory: Division,
     #[serde(skip_serializing_if = "Option::is_none")]
     profile: Option<Vec<profile_table::Row>>,
 }
 
 pub(crate) fn run(args: &BenchArgs, environment: &Environment) -> anyhow::Result<()> {
-    let runtime = Runtime::new(&args.runtime)?;
+    let runtime = Runtime::new(&args.runtime, Measure::Anew, environment)?;
     let loaded = load(open_model(Some(&args.model), environment)?, &runtime)?;
-    let bounds = bounds_anew(&environment.cache_dir, loaded.isa, loaded.model.pool().thread_count());
+    let rates = loaded.rates.context("the machine was measured")?;
     let mut out = std::io::stdout().lock();
     if !args.json {
-        print_head(&mut out, &loaded, &bounds)?;
+        print_head(&mut out, &loaded, &rates)?;
     }
-    for test in TESTS.iter().filter(|test| test.tokens <= loaded.context_len) {
+    for test in &tests(args) {
+        if test.tokens > loaded.context_len {
+            eprintln!("{} is left out: the context is {} tokens", test.name, loaded.context_len);
+            continue;
+        }
         let mut bench = Bench::new(test, &loaded);
         let timed = bench.measure(args.runs)?;
         let profile = args.profile.then(|| bench.profile(args.runs)).transpose()?;
-        let rows = profile
-            .map(|profile| profile_table::rows(&profile, test.tokens * usize::from(args.runs), &bounds));
-        let outcome = outcome(test, &timed, &loaded, &bounds, rows);
+        let rows = profile.map(|profile| {
+            profile_table::rows(&profile, test.tokens * usize::from(args.runs), &rates.bounds)
+        });
+        let outcome = outcome(test, &timed, &loaded, &rates, rows);
         if args.json {
             serde_json::to_writer(&mut out, &outcome)?;
             writeln!(out)?;
         } else {
-            print_line(&mut out, &outcome, timed.bound(test, &bounds))?;
+            print_line(&mut out, &outcome, timed.meter().bound(&rates))?;
             if let Some(rows) = &outcome.profile {
                 profile_table::print(&mut out, rows)?;
             }
@@ -92,16 +105,20 @@ pub(crate) fn run(args: &BenchArgs, environment: &Environment) -> anyhow::Result
     Ok(())
 }
 
-fn print_head(out: &mut impl Write, loaded: &Loaded, bounds: &Bounds) -> std::io::Result<()> {
+fn print_head(out: &mut impl Write, loaded: &Loaded, rates: &Rates) -> std::io::Result<()> {
+    let bounds = &rates.bounds;
+    let drive = rates.drive_bytes_per_s.map(|rate| format!(" · drive {:.2} GB/s", rate / 1e9));
+    writeln!(out, "{}", loaded.division.line())?;
     writeln!(
         out,
-        "{} · {} · {} threads · memory reads {:.1} GB/s · int8 {:.1} GMAC/s · bf16 {:.1} GMAC/s",
+        "{} · {} · {} threads · memory reads {:.1} GB/s · int8 {:.1} GMAC/s · bf16 {:.1} GMAC/s{}",
         loaded.name,
         loaded.isa,
         bounds.threads,
         bounds.read_bytes_per_s / 1e9,
         bounds.int8_macs_per_s / 1e9,
-        bounds.bf16_macs_per_s / 1e9
+        bounds.bf16_macs_per_s / 1e9,
+        drive.unwrap_or_default()
     )?;
     writeln!(
         out,
@@ -121,24 +138,24 @@ fn print_line(out: &mut impl Write, outcome: &Outcome, bound: Option<BoundShare>
         outcome.bytes_per_token / 1e6,
         outcome.gb_per_s,
         bound.map_or_else(String::new, |bound| bound.to_string())
-    )
+    )?;
+    match &outcome.disk {
+        Some(disk) if disk.bytes_per_token > 0.0 => writeln!(out, "       {disk}"),
+        _ => Ok(()),
+    }
 }
 
 struct Timed {
-    /// Sorted.
-    runs: Vec<Duration>,
-    /// Of one run.
-    work: Work,
+    /// The one that does not count.
+    first: Duration,
+    /// Sorted by time.
+    runs: Vec<PhaseMeter>,
 }
 
 impl Timed {
     /// The median run.
-    fn meter(&self, test: &Test) -> PhaseMeter {
-        PhaseMeter { tokens: test.tokens, time: self.runs[self.runs.len() / 2], work: self.work }
-    }
-
-    fn bound(&self, test: &Test, bounds: &Bounds) -> Option<BoundShare> {
-        self.meter(test).bound(bounds)
+    fn meter(&self) -> PhaseMeter {
+        self.runs[self.runs.len() / 2]
     }
 }
 
@@ -146,47 +163,46 @@ impl Timed {
 struct Bench<'a> {
     loaded: &'a Loaded,
     scorer: Scorer<'a>,
-    tokens: Vec<TokenId>,
+    prng: Prng,
+    tokens: usize,
     phase: Phase,
 }
 
 impl<'a> Bench<'a> {
     fn new(test: &Test, loaded: &'a Loaded) -> Self {
-        let vocab_size = loaded.model.config().common().vocab_size as u64;
-        let mut prng = Prng::new(SEED);
-        let tokens = (0..test.tokens).map(|_| TokenId(prng.below(vocab_size) as u32)).collect();
-        let scorer = Scorer::new(&loaded.model, loaded.context_len.min(512));
-        Self { loaded, scorer, tokens, phase: test.phase }
+        let scorer = Scorer::new(&loaded.model, test.tokens);
+        Self { loaded, scorer, prng: Prng::new(SEED), tokens: test.tokens, phase: test.phase }
     }
 
-    fn run(&mut self) -> anyhow::Result<()> {
+    fn run(&mut self) -> anyhow::Result<PhaseMeter> {
+        let model = &self.loaded.model;
+        let vocab_size = model.config().common().vocab_size as u64;
+        let tokens: Vec<TokenId> =
+            (0..self.tokens).map(|_| TokenId(self.prng.below(vocab_size) as u32)).collect();
         self.scorer.clear();
         let step_len = if self.phase == Phase::Decode { 1 } else { self.loaded.prefill_chunk };
-        for tokens in self.tokens.chunks(step_len) {
+        let (work_before, traffic_before, start) = (model.work(), model.traffic(), Instant::now());
+        for tokens in tokens.chunks(step_len) {
             self.scorer.push(tokens, self.phase, Want::Last)?;
         }
-        Ok(())
+        Ok(PhaseMeter {
+            tokens: self.tokens,
+            time: start.elapsed(),
+            work: model.work() - work_before,
+            traffic: model.traffic() - traffic_before,
+        })
     }
 
     fn measure(&mut self, runs: u16) -> anyhow::Result<Timed> {
-        self.run()?;
-        let work_before = self.loaded.model.work();
-        let mut times = Vec::new();
-        let mut work = Work::default();
-        for run in 0..runs {
-            let start = Instant::now();
-            self.run()?;
-            times.push(start.elapsed());
-            if run == 0 {
-                work = self.loaded.model.work() - work_before;
-            }
-        }
-        times.sort_unstable();
-        Ok(Timed { runs: times, work })
+        let first = self.run()?.time;
+        let mut runs = (0..runs).map(|_| self.run()).collect::<anyhow::Result<Vec<_>>>()?;
+        runs.sort_unstable_by_key(|run| run.time);
+        Ok(Timed { first, runs })
     }
 
     fn profile(&mut self, runs: u16) -> anyhow::Result<Profile> {
-        let (result, profile) = self.loaded.model.profile(|| (0..runs).try_for_each(|_| self.run()));
+        let model = &self.loaded.model;
+        let (result, profile) = model.profile(|| (0..runs).try_for_each(|_| self.run().map(|_| ())));
         result.map(|()| profile)
     }
 }
@@ -195,30 +211,34 @@ fn outcome(
     test: &Test,
     timed: &Timed,
     loaded: &Loaded,
-    bounds: &Bounds,
+    rates: &Rates,
     profile: Option<Vec<profile_table::Row>>,
 ) -> Outcome {
-    let speed = |time: Duration| test.tokens as f64 / time.as_secs_f64();
-    let meter = timed.meter(test);
-    let bound = timed.bound(test, bounds);
+    let meter = timed.meter();
+    let bound = meter.bound(rates);
+    let bounds = &rates.bounds;
     Outcome {
-        name: test.name,
+        name: test.name.clone(),
         model: loaded.name.clone(),
         isa: loaded.isa.name(),
         threads: loaded.model.pool().thread_count(),
         runs: timed.runs.len(),
+        first_tokens_per_s: test.tokens as f64 / timed.first.as_secs_f64(),
         tokens_per_s: Spread {
             median: meter.tokens_per_s(),
-            min: speed(timed.runs[timed.runs.len() - 1]),
-            max: speed(timed.runs[0]),
+            min: timed.runs[timed.runs.len() - 1].tokens_per_s(),
+            max: timed.runs[0].tokens_per_s(),
         },
         bytes_per_token: meter.bytes_per_token(),
         gb_per_s: meter.gb_per_s(),
         bandwidth_gb_per_s: bounds.read_bytes_per_s / 1e9,
         int8_gmac_per_s: bounds.int8_macs_per_s / 1e9,
         bf16_gmac_per_s: bounds.bf16_macs_per_s / 1e9,
-        bound: bound.map(|bound| bound.name()),
-        bound_share: bound.map(|bound| bound.share),
+        bound_share: bound.as_ref().map(|bound| bound.share),
+        bound: bound.map(|bound| bound.limit),
+        drive_gb_per_s: rates.drive_bytes_per_s.map(|rate| rate / 1e9),
+        disk: meter.disk(rates),
+        memory: loaded.division,
         profile,
     }
 }

@@ -10,8 +10,9 @@ use shoal_model::{KvCache, ModelConfig};
 use shoal_text::{PromptStyle, Tokenizer};
 
 use crate::args::InspectArgs;
+use crate::division::working_memory;
 use crate::environment::Environment;
-use crate::loaded::{WORKING_MEMORY, vocab_spec};
+use crate::loaded::vocab_spec;
 use crate::resolve::open_model;
 use crate::terminal::{one_line, printable};
 
@@ -115,6 +116,7 @@ fn report(checkpoint: &Checkpoint, context: usize) -> anyhow::Result<Report> {
         .map(|t| t.bytes)
         .sum();
     let kv_bytes = KvCache::bytes_for(&config, context);
+    let working_bytes = working_memory(&config, context);
     Ok(Report {
         name: one_line(&checkpoint.name()),
         architecture: metadata.required_str("general.architecture")?.to_owned(),
@@ -130,8 +132,8 @@ fn report(checkpoint: &Checkpoint, context: usize) -> anyhow::Result<Report> {
             context,
             weights_bytes,
             kv_bytes,
-            working_bytes: WORKING_MEMORY,
-            total_bytes: weights_bytes + kv_bytes + WORKING_MEMORY,
+            working_bytes,
+            total_bytes: weights_bytes + kv_bytes + working_bytes,
         },
         tokenizer: TokenizerReport { pre, tokens, prompt_style: style.name() },
         template: template.map(str::to_owned),

@@ -10,7 +10,7 @@ use shoal_model::Phase;
 
 use crate::args::LogitsArgs;
 use crate::environment::Environment;
-use crate::loaded::{Runtime, load};
+use crate::loaded::{Measure, Runtime, load};
 use crate::resolve::open_model;
 
 #[derive(Serialize)]
@@ -25,7 +25,7 @@ struct Position {
 }
 
 pub(crate) fn run(args: &LogitsArgs, environment: &Environment) -> anyhow::Result<()> {
-    let runtime = Runtime::new(&args.runtime)?;
+    let runtime = Runtime::new(&args.runtime, Measure::Never, environment)?;
     let loaded = load(open_model(Some(&args.model), environment)?, &runtime)?;
     let tokens: Vec<TokenId> = match &args.text {
         Some(text) => plain_sequence(&loaded.tokenizer, text),

@@ -15,7 +15,7 @@ use shoal_model::Phase;
 
 use crate::args::{PerplexityArgs, RuntimeArgs};
 use crate::environment::Environment;
-use crate::loaded::{Runtime, load};
+use crate::loaded::{Measure, Runtime, load};
 use crate::resolve::open_model;
 
 pub(crate) fn run(args: &PerplexityArgs, environment: &Environment) -> anyhow::Result<()> {
@@ -24,13 +24,14 @@ pub(crate) fn run(args: &PerplexityArgs, environment: &Environment) -> anyhow::R
     }
     let text = std::fs::read(&args.file).with_context(|| format!("cannot read {}", args.file.display()))?;
     let text = String::from_utf8(text).with_context(|| format!("{} is not UTF-8", args.file.display()))?;
-    let runtime = Runtime::new(&RuntimeArgs {
+    let runtime_args = RuntimeArgs {
         ctx: Some(args.ctx),
         threads: args.threads,
         memory: args.memory,
         isa: args.isa.clone(),
-        prefill_chunk: args.ctx,
-    })?;
+        prefill_chunk: None,
+    };
+    let runtime = Runtime::new(&runtime_args, Measure::Never, environment)?;
     let loaded = load(open_model(Some(&args.model), environment)?, &runtime)?;
     if args.ctx > loaded.context_len {
         bail!("--ctx {}: the model was made for {} tokens", args.ctx, loaded.context_len);
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &PerplexityArgs, environment: &Environment) -> anyhow::R
     let bar = ProgressBar::new(windows as u64);
     let (mut sum, mut scored) = (0.0, 0usize);
     for window in tokens.chunks_exact(args.ctx) {
-        let (nll, count) = score_window(&mut scorer, window, bos)?;
+        let (nll, count) = score_window(&mut scorer, window, bos, loaded.prefill_chunk)?;
         sum += nll;
         scored += count;
         bar.inc(1);
@@ -72,6 +73,7 @@ fn score_window(
     scorer: &mut Scorer<'_>,
     window: &[TokenId],
     bos: Option<TokenId>,
+    chunk: usize,
 ) -> anyhow::Result<(f64, usize)> {
     let mut input = window.to_vec();
     if let Some(bos) = bos {
@@ -80,13 +82,16 @@ fn score_window(
     let half = window.len() / 2;
     scorer.clear();
     // The token before the first scored one predicts it; logits of the rows before are not computed.
-    scorer.push(&input[..half - 1], Phase::Prefill, Want::Nothing).or_else(|error| match half {
-        1 => Ok(Default::default()),
-        _ => Err(error),
-    })?;
-    let logits = scorer.push(&input[half - 1..], Phase::Prefill, Want::All)?;
-    let targets = &window[half..];
-    let nll =
-        targets.iter().enumerate().map(|(i, &target)| negative_log_likelihood(logits.row(i), target)).sum();
-    Ok((nll, targets.len()))
+    for tokens in input[..half - 1].chunks(chunk) {
+        scorer.push(tokens, Phase::Prefill, Want::Nothing)?;
+    }
+    let mut targets = window[half..].iter();
+    let mut nll = 0.0;
+    for tokens in input[half - 1..].chunks(chunk) {
+        let logits = scorer.push(tokens, Phase::Prefill, Want::All)?;
+        // The last row predicts what lies behind the window.
+        let rows = (0..tokens.len()).zip(targets.by_ref());
+        nll += rows.map(|(row, &target)| negative_log_likelihood(logits.row(row), target)).sum::<f64>();
+    }
+    Ok((nll, window.len() - half))
 }

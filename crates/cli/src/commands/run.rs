@@ -1,24 +1,22 @@
 //! `shoal run`: one prompt answered, or a chat.
 
 use std::io::{IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, bail};
 use shoal_base::Bytes;
 use shoal_engine::{Engine, EngineOptions, SamplingParams};
-use shoal_kernels::isa::Isa;
-use shoal_kernels::roofline::Bounds;
 use shoal_text::{Message, Piece, Prompt, PromptStyle, Role, Segment, Thinking, Tokenizer};
 
 use crate::answer::{Answer, Ask, Ended, answer};
 use crate::args::{RunArgs, SamplingArgs};
 use crate::commands::chat;
+use crate::division::Division;
 use crate::environment::Environment;
-use crate::loaded::{Loaded, Runtime, load};
+use crate::loaded::{Loaded, Measure, Runtime, load};
+use crate::meter::Rates;
 use crate::resolve::{MINNOW, open_model};
-use crate::roofline;
 use crate::terminal::Dress;
 
 /// Most of a prompt that is read from a pipe.
@@ -37,19 +35,22 @@ pub(crate) struct Session {
     pub(crate) interrupt: Arc<AtomicBool>,
     /// Prompts go on as they stand, without the model's chat format.
     raw: bool,
-    bounds: OnceLock<Bounds>,
-    cache_dir: PathBuf,
-    isa: Isa,
+    rates: Rates,
+    division: Division,
 }
 
 pub(crate) fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<()> {
     let (model, prompt) = model_and_prompt(args)?;
-    let runtime = Runtime::new(&args.runtime)?;
+    let runtime = Runtime::new(&args.runtime, Measure::Once, environment)?;
     let loaded = load(open_model(model, environment)?, &runtime)?;
     if args.runtime.ctx.is_some_and(|ctx| ctx > loaded.context_len) {
         eprintln!("the model was made for {} tokens; the context is that long", loaded.context_len);
     }
-    let mut session = Session::new(loaded, args, environment)?;
+    if !args.json {
+        let dress = Dress::new(args.color, environment, &std::io::stderr());
+        eprintln!("{}{}{}", dress.dim(), loaded.division.line(), dress.plain());
+    }
+    let mut session = Session::new(loaded, args)?;
     match prompt {
         Some(prompt) => one_answer(&mut session, &prompt, args, environment),
         None if args.json => bail!("--json answers one prompt; give it as an argument or by a pipe"),
@@ -92,14 +93,13 @@ fn read_stdin() -> anyhow::Result<String> {
 }
 
 impl Session {
-    fn new(loaded: Loaded, args: &RunArgs, environment: &Environment) -> anyhow::Result<Self> {
+    fn new(loaded: Loaded, args: &RunArgs) -> anyhow::Result<Self> {
         let mut options = EngineOptions::for_one(loaded.context_len);
         options.prefill_chunk = loaded.prefill_chunk;
         let sampling = sampling(&args.sampling, &loaded.style);
         sampling.check()?;
         let interrupt = Arc::new(AtomicBool::new(false));
         Ok(Self {
-            isa: loaded.isa,
             engine: Engine::new(loaded.model, options),
             tokenizer: loaded.tokenizer,
             // Minnow learned stories, and the form of a chat from sums alone: it goes on with what it is given.
@@ -110,8 +110,8 @@ impl Session {
             stop: args.sampling.stop.clone(),
             thinking: if args.no_think { Thinking::Off } else { Thinking::Default },
             interrupt,
-            bounds: OnceLock::new(),
-            cache_dir: environment.cache_dir.clone(),
+            rates: loaded.rates.context("the machine was measured")?,
+            division: loaded.division,
             name: loaded.name,
         })
     }
@@ -140,12 +140,6 @@ impl Session {
         answer(&mut self.engine, &self.tokenizer, ask, &self.interrupt, on_segment)
     }
 
-    /// The bounds of this machine, measured when they are first wanted and not known from an earlier start.
-    fn bounds(&self) -> &Bounds {
-        let threads = self.engine.model().pool().thread_count();
-        self.bounds.get_or_init(|| roofline::bounds(&self.cache_dir, self.isa, threads))
-    }
-
     /// The closing line of an answer.
     pub(crate) fn closing_line(&self, answer: &Answer) -> String {
         let ended = match answer.ended {
@@ -153,7 +147,7 @@ impl Session {
             Ended::Length => " · cut at the limit of tokens".to_owned(),
             Ended::Interrupted => " · stopped".to_owned(),
         };
-        format!("{}{ended}", answer.meter.line(self.bounds()))
+        format!("{}{ended}", answer.meter.line(&self.rates))
     }
 
     /// Makes Ctrl-C stop an answer while one runs, and the program otherwise.
@@ -234,7 +228,8 @@ fn print_json(session: &Session, answer: &Answer) -> anyhow::Result<()> {
             "completion_tokens": answer.completion_tokens,
             "total_tokens": answer.prompt_tokens + answer.completion_tokens,
         },
-        "timings": answer.meter.timings(session.bounds()),
+        "timings": answer.meter.timings(&session.rates),
+        "memory": session.division,
     });
     Ok(writeln!(std::io::stdout().lock(), "{object}")?)
 }

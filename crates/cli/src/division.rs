@@ -1,0 +1,150 @@
+//! How the memory that the process may use is divided, before anything large is taken.
+//!
+//! What cannot be less is counted first: the program, weights that every token needs, KV rows for the whole context, a step's
+//! activations, and the experts of one token. If that is too much nothing is loaded, and the error says what would fit. What is
+//! left goes to experts. While a model runs, KV rows and activations that are not there yet are lent to experts
+//! as well (`shoal_model::memory`).
+
+use anyhow::bail;
+use serde::Serialize;
+use shoal_base::Bytes;
+use shoal_checkpoint::Checkpoint;
+use shoal_model::memory::{Footprint, scratch_bytes};
+use shoal_model::{KvCache, ModelConfig};
+
+use crate::machine::resident_memory;
+
+/// What the program takes beside what it has when this is counted: stacks, buffers, a prompt and its answer.
+const PROGRAM_GROWTH: u64 = 32 << 20;
+
+/// Tokens of a prompt that are read in one step, where nothing else is said: as many as memory allows.
+const CHUNKS: [usize; 7] = [2048, 1024, 512, 256, 128, 64, 32];
+
+/// The longest chunk that helps if nothing is read from disk: it is as fast as any.
+const CHUNK_IN_MEMORY: usize = 512;
+
+/// Memory beside weights and KV rows: the program with its tokenizer, and the activations of a prompt's chunk.
+pub(crate) fn working_memory(config: &ModelConfig, context_len: usize) -> u64 {
+    let chunk = CHUNK_IN_MEMORY.min(context_len);
+    resident_memory() + PROGRAM_GROWTH + scratch_bytes(config, chunk, context_len)
+}
+
+/// Memory by purpose, in bytes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Division {
+    /// All that the process may use; `None` if nobody says.
+    pub(crate) total: Option<u64>,
+    /// The program, its tokenizer, its buffers.
+    pub(crate) program: u64,
+    /// Weights that every token needs.
+    pub(crate) weights: u64,
+    /// KV rows of the whole context.
+    pub(crate) kv: u64,
+    /// Activations of a step.
+    pub(crate) computing: u64,
+    /// Slots for experts.
+    pub(crate) experts: u64,
+    /// How many experts have a slot.
+    pub(crate) expert_slots: u64,
+    /// How many experts there are.
+    pub(crate) expert_count: u64,
+    pub(crate) context_len: usize,
+    /// Tokens of a prompt that are read in one step.
+    pub(crate) prefill_chunk: usize,
+}
+
+impl Division {
+    /// Divides `memory`. A chunk that is given is taken as it is; else it is chosen.
+    pub(crate) fn new(
+        name: &str,
+        checkpoint: &Checkpoint,
+        config: &ModelConfig,
+        memory: Option<Bytes>,
+        context_len: usize,
+        chunk: Option<usize>,
+    ) -> anyhow::Result<Self> {
+        let footprint = Footprint::of(checkpoint, config);
+        let program = resident_memory() + PROGRAM_GROWTH;
+        let kv = KvCache::bytes_for(config, context_len);
+        let scratch = |chunk: usize| scratch_bytes(config, chunk.min(context_len), context_len);
+        let fixed = program + footprint.fixed() + kv;
+        let all_experts = footprint.slots_max * footprint.slot;
+        let room = memory.map_or(u64::MAX, |memory| memory.0.saturating_sub(fixed));
+        let prefill_chunk = chunk.unwrap_or_else(|| {
+            let is_resident = all_experts + scratch(CHUNK_IN_MEMORY) <= room;
+            let mut chunks = CHUNKS.into_iter().filter(|&chunk| !is_resident || chunk <= CHUNK_IN_MEMORY);
+            chunks.find(|&chunk| scratch(chunk) <= room / 8).unwrap_or(CHUNKS[CHUNKS.len() - 1])
+        });
+        let computing = scratch(prefill_chunk);
+        let experts_min = footprint.slots_min * footprint.slot;
+        let division = Self {
+            total: memory.map(|memory| memory.0),
+            program,
+            weights: footprint.fixed(),
+            kv,
+            computing,
+            experts: experts_min,
+            expert_slots: footprint.slots_min,
+            expert_count: footprint.slots_max,
+            context_len,
+            prefill_chunk,
+        };
+        if experts_min.saturating_add(computing) > room {
+            bail!(division.refusal(name, config));
+        }
+        let expert_slots =
+            (room - computing).checked_div(footprint.slot).unwrap_or(0).min(footprint.slots_max);
+        Ok(Self { experts: expert_slots * footprint.slot, expert_slots, ..division })
+    }
+
+    /// What the model may take: everything but the program.
+    pub(crate) fn for_model(&self) -> Option<Bytes> {
+        self.total.map(|total| Bytes(total - self.program))
+    }
+
+    const fn sum(&self) -> u64 {
+        self.program + self.weights + self.kv + self.computing + self.experts
+    }
+
+    /// Why it does not fit, and what would.
+    fn refusal(&self, name: &str, config: &ModelConfig) -> String {
+        let total = self.total.unwrap_or(0);
+        let mut parts = vec![
+            format!("{} for weights that every token needs", Bytes(self.weights)),
+            format!("{} for the KV cache of {} tokens", Bytes(self.kv), self.context_len),
+            format!("{} to compute", Bytes(self.computing)),
+            format!("{} for the program", Bytes(self.program)),
+        ];
+        if self.experts > 0 {
+            parts.insert(1, format!("{} for the experts of one token in a layer", Bytes(self.experts)));
+        }
+        let without_kv = self.sum() - self.kv;
+        // A longer context needs more to compute as well, so this errs on the safe side.
+        let shorter = (1..self.context_len / 64).rev().map(|blocks| 64 * blocks);
+        let shorter = shorter.into_iter().find(|&len| without_kv + KvCache::bytes_for(config, len) <= total);
+        let advice = shorter.map_or_else(
+            || "no context is short enough: take a smaller quantisation".to_owned(),
+            |len| format!("a context of {len} tokens (--ctx {len}) or a smaller quantisation"),
+        );
+        format!(
+            "{name} needs {} of memory at the least, but the memory is {}: {}; give more with --memory, or {advice}",
+            Bytes(self.sum()),
+            Bytes(total),
+            parts.join(", ")
+        )
+    }
+
+    /// One line for people.
+    pub(crate) fn line(&self) -> String {
+        let mut parts = vec![format!("weights {}", Bytes(self.weights))];
+        if self.expert_count > 0 {
+            let (slots, count) = (self.expert_slots, self.expert_count);
+            parts.push(format!("{slots} of {count} experts {}", Bytes(self.experts)));
+        }
+        parts.push(format!("{} tokens of context {}", self.context_len, Bytes(self.kv)));
+        parts.push(format!("computing {}", Bytes(self.computing)));
+        parts.push(format!("program {}", Bytes(self.program)));
+        let total = Bytes(self.total.unwrap_or_else(|| self.sum()));
+        format!("memory {total}: {}", parts.join(" · "))
+    }
+}

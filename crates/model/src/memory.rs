@@ -1,0 +1,138 @@
+//! What a model takes of memory, and who gives way to whom.
+//!
+//! ```text
+//!   memory = dense weights + derived weights         fixed once loaded
+//!          + KV rows written so far                  grow with the conversation
+//!          + activations of the step that runs       come and go
+//!          + slots for experts                       whatever is left
+//! ```
+//! Slots are the only part that can give way without harm: an expert that is not in memory is read again. So before
+//! every step the rest is counted and the slots are told what they may take; see [`Ledger`].
+
+use shoal_base::Bytes;
+use shoal_checkpoint::{Checkpoint, TensorInfo};
+use shoal_kernels::act::KEPT_BYTES_MAX;
+use shoal_quant::Dtype;
+use shoal_store::{Role, dense_bytes, slot_bytes};
+
+use crate::Error;
+use crate::config::{DeepseekConfig, ModelConfig};
+use crate::kv_cache::KvCache;
+use crate::mla::EXPANDED_BYTES_MAX;
+use crate::weights::{expert_stacks, key_up, role, transposed_dtype};
+
+/// What a model takes before it has seen a token, and what its experts would like to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Footprint {
+    /// Weights that every token needs, as they are read.
+    pub dense: u64,
+    /// What is made of them: transposes, and vectors as f32.
+    pub derived: u64,
+    /// Memory for one expert; 0 without experts.
+    pub slot: u64,
+    /// Experts that a token needs in a layer.
+    pub slots_min: u64,
+    /// All experts of all layers.
+    pub slots_max: u64,
+}
+
+impl Footprint {
+    /// The footprint of the model in `checkpoint`.
+    #[must_use]
+    pub fn of(checkpoint: &Checkpoint, config: &ModelConfig) -> Self {
+        let layers = config.common().num_hidden_layers;
+        let role = |tensor: &TensorInfo| role(tensor, layers);
+        let vectors = checkpoint.tensors().iter().filter(|t| role(t) == Role::Dense && t.shape.len() == 1);
+        let vectors: u64 = vectors.map(|tensor| tensor.elements() * 4).sum();
+        let mut footprint = Self {
+            dense: dense_bytes(checkpoint, &role),
+            derived: vectors,
+            slot: 0,
+            slots_min: config.experts_per_token() as u64,
+            slots_max: 0,
+        };
+        if let ModelConfig::Deepseek(config) = config {
+            let transposes = (0..layers).map(|layer| transpose_bytes(checkpoint, config, layer));
+            footprint.derived += transposes.sum::<u64>();
+            let count = config.moe.as_ref().map_or(0, |moe| moe.n_routed_experts);
+            let banks = (0..layers).filter_map(|layer| expert_stacks(checkpoint, layer));
+            for stacks in banks {
+                footprint.slot = footprint.slot.max(slot_bytes(stacks, count));
+                footprint.slots_max += count as u64;
+            }
+        }
+        footprint
+    }
+
+    /// Weights in memory, whatever the budget.
+    #[must_use]
+    pub const fn fixed(&self) -> u64 {
+        self.dense + self.derived
+    }
+}
+
+/// Transposes of one layer's key matrices: `heads * R * N` elements.
+fn transpose_bytes(checkpoint: &Checkpoint, config: &DeepseekConfig, layer: usize) -> u64 {
+    let elements = config.common.num_attention_heads * config.kv_lora_rank * config.qk_nope_head_dim;
+    let dtype = key_up(checkpoint, layer).map_or(Dtype::F32, |tensor| transposed_dtype(tensor.dtype));
+    dtype.row_bytes(elements).unwrap_or(0) as u64
+}
+
+/// Activations of a step of `tokens` tokens whose longest sequence reaches `context` positions, at the most: what lives at a
+/// time in the widest part of a layer, and what is kept for the next.
+#[must_use]
+pub fn scratch_bytes(config: &ModelConfig, tokens: usize, context: usize) -> u64 {
+    let common = config.common();
+    let (hidden, heads) = (common.hidden_size, common.num_attention_heads);
+    // What every part of a layer has beside its own: the residual, its norm, the sum and their quantised copies.
+    let residual = 6 * tokens * hidden;
+    let (attention, mixture) = match config {
+        ModelConfig::Llama(llama) => (4 * tokens * (heads * llama.head_dim + config.kv_width()), 0),
+        ModelConfig::Deepseek(config) => {
+            let key = config.qk_nope_head_dim + config.qk_rope_head_dim;
+            let wide = tokens * heads * (3 * key + 3 * config.v_head_dim);
+            let absorbed = 3 * tokens.min(64) * heads * (config.kv_lora_rank + config.qk_rope_head_dim);
+            let latents = context * (config.kv_lora_rank + config.qk_rope_head_dim);
+            let one_head = 2 * context * (key + config.v_head_dim);
+            let expanded = one_head.max(2 * EXPANDED_BYTES_MAX / size_of::<f32>()).min(one_head * heads);
+            let mixture = config.moe.as_ref().map_or(0, |moe| {
+                let slots = tokens * moe.num_experts_per_tok;
+                slots * (hidden + 3 * moe.moe_intermediate_size) + 3 * tokens * moe.n_routed_experts
+            });
+            (wide + absorbed + latents + expanded, mixture)
+        }
+    };
+    let dense = 3 * tokens * common.intermediate_size;
+    let widest = attention.max(mixture).max(dense);
+    let live = (residual + widest + common.vocab_size * 2) * size_of::<f32>();
+    (live + live.min(KEPT_BYTES_MAX)) as u64
+}
+
+/// Memory for everything of a loaded model but its fixed weights.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ledger {
+    flexible: u64,
+}
+
+impl Ledger {
+    /// What is left of `memory` beside fixed weights.
+    pub(crate) fn new(memory: Bytes, footprint: &Footprint) -> Result<Self, Error> {
+        let needed = footprint.fixed() + footprint.slots_min * footprint.slot;
+        if needed > memory.0 {
+            return Err(Error::TooLittleMemory { needed: Bytes(needed), memory });
+        }
+        Ok(Self { flexible: memory.0 - footprint.fixed() })
+    }
+
+    /// What slots may take while a step of `tokens` tokens runs.
+    pub(crate) fn for_experts(
+        self,
+        config: &ModelConfig,
+        kv: &KvCache,
+        tokens: usize,
+        context: usize,
+    ) -> Bytes {
+        let others = kv.bytes_written() + scratch_bytes(config, tokens, context);
+        Bytes(self.flexible.saturating_sub(others))
+    }
+}
