@@ -9,12 +9,10 @@ use std::sync::Arc;
 
 use memmap2::MmapMut;
 
+use crate::slab::{LARGE, Part, advise_large};
+
 /// Alignment of a blob's first byte: one page, which direct reads from disk ask for and every SIMD load likes.
 pub const BLOB_ALIGNMENT: usize = 4096;
-
-/// From this length on memory comes from the system in whole pages, large ones where it has them: a core that reads
-/// weights then misses fewer translations, and its prefetcher, which stops at the end of a page, runs on.
-const LARGE: usize = 2 << 20;
 
 /// Page-aligned memory of a fixed length, zeroed, not yet shared.
 pub struct BlobBuf {
@@ -26,13 +24,13 @@ impl BlobBuf {
     /// Takes memory for `len` bytes, all zero.
     #[must_use]
     pub fn zeroed(len: usize) -> Self {
+        // In whole pages, large ones where the system has them: a core that reads weights then misses fewer translations,
+        // its prefetcher, which stops at the end of a page, runs on, and a drive writes megabytes to one place instead of
+        // hundreds of small ones.
         if len >= LARGE
-            && let Ok(pages) = MmapMut::map_anon(len)
+            && let Some(buf) = Self::large(len)
         {
-            #[cfg(target_os = "linux")]
-            // Advice may be refused; pages of the usual size are slower, never wrong.
-            let _ = pages.advise(memmap2::Advice::HugePage);
-            return Self { memory: Memory::Pages(pages), range: 0..len };
+            return buf;
         }
         let bytes = vec![0u8; len + BLOB_ALIGNMENT];
         let start = bytes.as_ptr().align_offset(BLOB_ALIGNMENT);
@@ -41,11 +39,35 @@ impl BlobBuf {
         Self { memory: Memory::Heap(bytes), range: start..start + len }
     }
 
+    /// Memory for `count` times `len` bytes, all zero, side by side, so that all of it lies in large pages whatever `len` is.
+    /// The memory of each goes when it is dropped.
+    ///
+    /// # Panics
+    /// If `len` is not a multiple of [`BLOB_ALIGNMENT`].
+    #[must_use]
+    pub fn side_by_side(count: usize, len: usize) -> Vec<Self> {
+        assert!(len.is_multiple_of(BLOB_ALIGNMENT), "{len} bytes are not whole pages");
+        let parts = Part::cut(count, len);
+        if parts.len() < count {
+            return (0..count).map(|_| Self::zeroed(len)).collect();
+        }
+        parts.into_iter().map(|part| Self { memory: Memory::Part(part), range: 0..len }).collect()
+    }
+
+    /// Memory that begins at a large page. What is left over before it and behind is never touched, so it takes none.
+    fn large(len: usize) -> Option<Self> {
+        let pages = MmapMut::map_anon(len + LARGE).ok()?;
+        let start = Some(pages.as_ptr().align_offset(LARGE)).filter(|start| *start <= LARGE).unwrap_or(0);
+        advise_large(&pages, start, len);
+        Some(Self { memory: Memory::Pages(pages), range: start..start + len })
+    }
+
     /// The bytes to fill.
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
         match &mut self.memory {
             Memory::Heap(bytes) => &mut bytes[self.range.clone()],
             Memory::Pages(bytes) => &mut bytes[self.range.clone()],
+            Memory::Part(part) => &mut part.bytes_mut()[self.range.clone()],
         }
     }
 
@@ -59,6 +81,7 @@ impl BlobBuf {
 enum Memory {
     Heap(Vec<u8>),
     Pages(MmapMut),
+    Part(Part),
 }
 
 enum Storage {
@@ -95,6 +118,7 @@ impl Blob {
         match &*self.storage {
             Storage::Owned(Memory::Heap(bytes)) => &bytes[self.range.clone()],
             Storage::Owned(Memory::Pages(bytes)) => &bytes[self.range.clone()],
+            Storage::Owned(Memory::Part(part)) => &part.bytes()[self.range.clone()],
             Storage::Static(bytes) => &bytes[self.range.clone()],
         }
     }

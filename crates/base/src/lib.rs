@@ -8,6 +8,7 @@ pub mod blob;
 pub mod ids;
 pub mod limits;
 pub mod prng;
+mod slab;
 pub mod units;
 
 pub use blob::{Blob, BlobBuf};

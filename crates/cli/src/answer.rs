@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use anyhow::bail;
 use shoal_base::TokenId;
 use shoal_engine::{Engine, Event, FinishReason, Request, SamplingParams};
 use shoal_text::{Detokenizer, ReasoningSplitter, Segment, StopMatcher, Tokenizer};
@@ -73,7 +74,7 @@ pub(crate) fn answer(
             break Ended::Interrupted;
         }
         let start = Instant::now();
-        let (events, report) = engine.step()?;
+        let (events, report) = engine.step();
         meter.add(&report, start.elapsed());
         for event in events {
             match event {
@@ -85,6 +86,7 @@ pub(crate) fn answer(
                 }
                 Event::Finished(_, FinishReason::End) => break 'answer Ended::Stop,
                 Event::Finished(_, FinishReason::Length) => break 'answer Ended::Length,
+                Event::Failed(_, why) => bail!("the answer ends here: {why}"),
             }
         }
     };

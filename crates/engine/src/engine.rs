@@ -39,12 +39,15 @@ pub enum FinishReason {
 }
 
 /// What a step did for one sequence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The next token of the answer.
     Token(SequenceId, TokenId),
     /// The answer is complete.
     Finished(SequenceId, FinishReason),
+    /// The answer ends here, because weights that it needs could not be read: in one sentence, why. Other requests, and
+    /// the same one again, may fare better.
+    Failed(SequenceId, String),
 }
 
 /// What a step cost.
@@ -168,15 +171,13 @@ impl Engine {
         self.sequences.is_empty()
     }
 
-    /// Runs one step. Does nothing while idle.
-    ///
-    /// # Errors
-    /// If the model cannot run.
-    pub fn step(&mut self) -> Result<(Vec<Event>, StepReport), Error> {
+    /// Runs one step. Does nothing while idle. A step whose weights cannot be read ends the requests that took part in
+    /// it ([`Event::Failed`]) and nothing else.
+    pub fn step(&mut self) -> (Vec<Event>, StepReport) {
         let states: Vec<_> = self.sequences.iter().map(Sequence::state).collect();
         let shares = plan(&states, self.options.prefill_chunk);
         if shares.is_empty() {
-            return Ok((Vec::new(), StepReport::default()));
+            return (Vec::new(), StepReport::default());
         }
         let (work_before, traffic_before) = (self.model.work(), self.model.traffic());
         let mut report = StepReport::default();
@@ -186,7 +187,10 @@ impl Engine {
                 _ => report.prefill_tokens += share.tokens,
             }
         }
-        let logits = self.forward(&shares)?;
+        let logits = match self.forward(&shares) {
+            Ok(logits) => logits,
+            Err(error) => return (self.fail(&shares, &error.to_string()), report),
+        };
         report.work = self.model.work() - work_before;
         report.traffic = self.model.traffic() - traffic_before;
         let mut events = Vec::new();
@@ -202,7 +206,18 @@ impl Engine {
         for idx in ended.into_iter().rev() {
             self.end(idx);
         }
-        Ok((events, report))
+        (events, report)
+    }
+
+    /// Ends the sequences that had a share.
+    fn fail(&mut self, shares: &[Share], why: &str) -> Vec<Event> {
+        let mut failed: Vec<usize> = shares.iter().map(|share| share.sequence).collect();
+        failed.sort_unstable();
+        failed.dedup();
+        let events =
+            failed.iter().map(|&idx| Event::Failed(self.sequences[idx].id, why.to_owned())).collect();
+        failed.into_iter().rev().for_each(|idx| self.end(idx));
+        events
     }
 
     /// Runs the shares through the model; one row of logits for each that completes.

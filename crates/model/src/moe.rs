@@ -14,6 +14,9 @@ use crate::weights::{Experts, LayerBinder};
 /// Choices for each expert from which on all are expected to be chosen: with even odds one in fifty is not.
 const CHOICES_FOR_ALL: usize = 4;
 
+/// Tokens for which the next layer's choice is guessed.
+const FORESEEN_TOKENS: usize = 4;
+
 pub(crate) struct Moe {
     gate: Matrix,
     spec: RouterSpec,
@@ -52,7 +55,7 @@ impl Moe {
         let mut routed = cpu.expert_sum(h, &routing);
         let mut fetch = self.experts.fetch(routed.needed());
         if let Some(next) = next {
-            next.foresee(h.rows());
+            next.foresee(cpu, h);
         }
         let shared = self.shared_experts.as_ref().map(|shared| cpu.feed_forward(h, shared));
         while let Some(batch) = fetch.next()? {
@@ -65,11 +68,16 @@ impl Moe {
         Ok(y)
     }
 
-    /// Reads ahead while the layer before this one computes: all experts, if so many tokens choose that each is chosen.
-    fn foresee(&self, tokens: usize) {
-        let choices = tokens * self.spec.num_experts_per_tok;
+    /// Reads ahead while the layer before this one computes, whose input is `h`: all experts, if so many tokens choose
+    /// that each is chosen; for a few tokens those that this router would choose for `h`, which has most in common
+    /// with the input that it will see.
+    fn foresee(&self, cpu: &Cpu, h: &Act) {
+        let choices = h.rows() * self.spec.num_experts_per_tok;
         if choices >= CHOICES_FOR_ALL * self.gate.rows() {
             self.experts.read_ahead(0..self.gate.rows() as u32);
+        } else if h.rows() <= FORESEEN_TOKENS {
+            let routing = cpu.route(&cpu.matmul(h, &self.gate), &self.spec);
+            self.experts.read_ahead(routing.experts.into_iter());
         }
     }
 }

@@ -16,6 +16,7 @@ use shoal_checkpoint::TensorInfo;
 
 use crate::Error;
 use crate::disk::{Disk, Extent, Fill, Filled, arrange};
+use crate::foresight::Foresight;
 use crate::policy::Usage;
 #[cfg(test)]
 use crate::slots::Counts;
@@ -23,6 +24,9 @@ use crate::slots::{Key, SlotIdx, Slots};
 
 /// Slots that are filled ahead of need at a time: enough to keep a drive busy, few enough to make way soon.
 const AHEAD_IN_FLIGHT: usize = 8;
+
+/// Slots that get their memory together.
+const SLAB: usize = 16;
 
 /// Experts in flight while the drive is measured: what a layer of DeepSeek's models misses at the most.
 const MEASURED_IN_FLIGHT: usize = 8;
@@ -118,6 +122,8 @@ pub(crate) struct Cache(Arc<Mutex<Inner>>);
 pub(crate) struct Inner {
     slots: Slots,
     memory: Vec<Memory>,
+    /// Memory for slots that were never filled.
+    unused: Vec<BlobBuf>,
     usage: Usage,
     banks: Vec<(Key, BankPlaces)>,
     disk: Box<dyn Disk>,
@@ -130,6 +136,7 @@ pub(crate) struct Inner {
     /// What to read when the drive has nothing better to do.
     ahead: VecDeque<Key>,
     is_ahead: Vec<bool>,
+    foresight: Foresight,
     /// Whether somebody needs a slot and has none.
     is_short: bool,
     traffic: Traffic,
@@ -146,6 +153,7 @@ impl Cache {
         Self(Arc::new(Mutex::new(Inner {
             slots: Slots::default(),
             memory: Vec::new(),
+            unused: Vec::new(),
             usage: Usage::default(),
             banks: Vec::new(),
             disk,
@@ -155,6 +163,7 @@ impl Cache {
             failed: HashMap::new(),
             ahead: VecDeque::new(),
             is_ahead: Vec::new(),
+            foresight: Foresight::default(),
             is_short: false,
             traffic: Traffic::default(),
             stall_limit,
@@ -226,13 +235,31 @@ impl Inner {
     /// The layer of `keys` runs and needs those.
     pub(crate) fn start_round(&mut self, keys: &[Key]) {
         self.usage.round(keys);
+        self.foresight.round();
         for &key in keys {
-            let is_here = self.slots.find(key).is_some();
+            let is_here = self.is_here(key);
             if std::mem::take(&mut self.is_ahead[key as usize]) && is_here {
                 self.traffic.ahead_used += 1;
+                self.foresight.judge(true);
             }
             if is_here { self.traffic.hits += 1 } else { self.traffic.misses += 1 }
         }
+        let Some(&key) = keys.first() else { return };
+        let (first, places) = &self.banks[self.bank_of(key)];
+        for wrong in &mut self.is_ahead[*first as usize..][..places.expert_count] {
+            if std::mem::take(wrong) {
+                self.foresight.judge(false);
+            }
+        }
+    }
+
+    fn bank_of(&self, key: Key) -> usize {
+        self.banks.partition_point(|(first, _)| *first <= key) - 1
+    }
+
+    /// Layers until `key` is needed; one that was read ahead is expected in its layer's next run.
+    fn wait_of(&self, key: Key) -> f64 {
+        if self.is_ahead[key as usize] { self.usage.layers_until(key) } else { self.usage.expected_wait(key) }
     }
 
     pub(crate) fn is_cached(&self, key: Key) -> bool {
@@ -278,7 +305,8 @@ impl Inner {
         slot.is_some()
     }
 
-    /// A free slot: one that is, a new one, or that of an expert which is expected later than `key` (any, if `None`).
+    /// A free slot: one that is, a new one, or that of an expert which is expected after the layer of `key` (any, if
+    /// `None`).
     fn room_for(&mut self, key: Option<Key>) -> Option<SlotIdx> {
         if let Some(slot) = self.slots.find_free() {
             return Some(slot);
@@ -292,9 +320,9 @@ impl Inner {
     }
 
     fn evict_for(&mut self, key: Option<Key>) -> Option<SlotIdx> {
-        let waits = self.slots.evictable().map(|(slot, key)| (slot, key, self.usage.expected_wait(key)));
+        let waits = self.slots.evictable().map(|(slot, key)| (slot, key, self.wait_of(key)));
         let (slot, victim, wait) = waits.max_by(|a, b| a.2.total_cmp(&b.2))?;
-        if key.is_some_and(|key| self.usage.expected_wait(key) >= wait) {
+        if key.is_some_and(|key| self.usage.layers_until(key) >= wait) {
             return None;
         }
         self.slots.evict(slot);
@@ -310,8 +338,7 @@ impl Inner {
 
     /// Where the matrices of `key` lie.
     fn extents(&self, key: Key) -> [Extent; 3] {
-        let bank = self.banks.partition_point(|(first, _)| *first <= key) - 1;
-        let (first, places) = &self.banks[bank];
+        let (first, places) = &self.banks[self.bank_of(key)];
         places.extents((key - first) as usize).0
     }
 
@@ -319,7 +346,7 @@ impl Inner {
         let extents = self.extents(key);
         let buf = match std::mem::replace(&mut self.memory[slot], Memory::Away) {
             Memory::Empty(buf) => buf,
-            _ => BlobBuf::zeroed(self.slot_bytes),
+            _ => self.new_memory(),
         };
         self.slots.begin(slot, key);
         self.failed.remove(&key);
@@ -327,11 +354,22 @@ impl Inner {
         self.disk.submit(Fill { ticket: u64::from(key), extents: extents.to_vec(), buf });
     }
 
+    /// Memory for a slot that was just opened.
+    fn new_memory(&mut self) -> BlobBuf {
+        if self.unused.is_empty() {
+            let more = (self.slot_limit() + 1).saturating_sub(self.slots.open_count()).clamp(1, SLAB);
+            self.unused = BlobBuf::side_by_side(more, self.slot_bytes);
+        }
+        self.unused.pop().unwrap_or_else(|| BlobBuf::zeroed(self.slot_bytes))
+    }
+
     /// What to read when nothing that is needed waits for the drive, the most urgent first.
     pub(crate) fn set_ahead(&mut self, keys: impl Iterator<Item = Key>) {
         self.ahead.clear();
-        self.ahead.extend(keys);
-        self.read_ahead();
+        if self.foresight.pays() {
+            self.ahead.extend(keys);
+            self.read_ahead();
+        }
     }
 
     pub(crate) fn read_ahead(&mut self) {
@@ -361,8 +399,7 @@ impl Inner {
             let bytes: usize = extents.iter().map(|extent| extent.len).sum();
             inner.disk.submit(Fill { ticket: bytes as u64, extents: extents.to_vec(), buf });
         };
-        for _ in 0..slots {
-            let buf = BlobBuf::zeroed(self.slot_bytes);
+        for buf in BlobBuf::side_by_side(slots, self.slot_bytes) {
             ask(self, buf);
         }
         // The first turn also pays for fresh memory, so the clock starts after it.

@@ -16,13 +16,14 @@
 //! What it does not know: what a tensor means, and any arithmetic.
 //!
 //! Reading order: [`Store::open`], [`disk`] (reads), `dense`; then [`ExpertBank`] (what a layer sees), `cache` (memory),
-//! `slots` (its books), `policy` (who gives way).
+//! `slots` (its books), `policy` (who gives way), `foresight` (what is read too early).
 
 mod cache;
 mod dense;
 pub mod disk;
 mod error;
 mod expert_bank;
+mod foresight;
 mod policy;
 #[cfg(test)]
 mod simulation;

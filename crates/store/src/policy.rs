@@ -82,12 +82,16 @@ impl Usage {
         }
     }
 
+    /// Layers that will run before that of `key` does.
+    pub(crate) fn layers_until(&self, key: Key) -> f64 {
+        let (layer, round) = (self.layer_of_key[key as usize] as usize, self.layers.len());
+        ((layer + round - self.current - 1) % round + 1) as f64
+    }
+
     /// Layers that will run before `key` is needed, on average.
     pub(crate) fn expected_wait(&self, key: Key) -> f64 {
-        let layer_idx = self.layer_of_key[key as usize] as usize;
-        let layer = &self.layers[layer_idx];
-        let round = self.layers.len();
-        let ahead = (layer_idx + round - self.current - 1) % round + 1;
+        let layer = &self.layers[self.layer_of_key[key as usize] as usize];
+        let round = self.layers.len() as f64;
         // A layer that never ran says nothing of its experts.
         let prior = if layer.rounds == 0.0 {
             0.5
@@ -96,7 +100,7 @@ impl Usage {
         };
         let chosen = layer.chosen[(key - layer.first_key) as usize];
         let p = (chosen + prior) / (layer.rounds + 1.0);
-        ahead as f64 + round as f64 * (1.0 / p - 1.0)
+        self.layers_until(key) + round * (1.0 / p - 1.0)
     }
 }
 

@@ -10,6 +10,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("crates/kernels/src/*/x86.rs", "calls into functions of a target feature, guarded by a proof value"),
     ("crates/kernels/src/isa.rs", "calls into functions of a target feature, guarded by a proof value"),
     ("crates/kernels/src/pool/*.rs", "one job and its slices shared by the workers of the pool"),
+    ("crates/base/src/slab.rs", "parts of one mapping, each with one owner"),
     ("crates/store/src/disk/uring.rs", "places in memory that the kernel writes to"),
 ];
 
