@@ -75,6 +75,7 @@ impl Division {
             let mut chunks = CHUNKS.into_iter().filter(|&chunk| !is_resident || chunk <= CHUNK_IN_MEMORY);
             chunks.find(|&chunk| scratch(chunk) <= room / 8).unwrap_or(CHUNKS[CHUNKS.len() - 1])
         });
+        let prefill_chunk = prefill_chunk.min(context_len.max(1));
         let computing = scratch(prefill_chunk);
         let experts_min = footprint.slots_min * footprint.slot;
         let division = Self {
@@ -84,7 +85,7 @@ impl Division {
             kv,
             computing,
             experts: experts_min,
-            expert_slots: footprint.slots_min,
+            expert_slots: footprint.slots_min.min(footprint.slots_max),
             expert_count: footprint.slots_max,
             context_len,
             prefill_chunk,
@@ -100,6 +101,11 @@ impl Division {
     /// What the model may take: everything but the program.
     pub(crate) fn for_model(&self) -> Option<Bytes> {
         self.total.map(|total| Bytes(total - self.program))
+    }
+
+    /// Whether all experts have a slot.
+    pub(crate) const fn is_resident(&self) -> bool {
+        self.expert_slots == self.expert_count
     }
 
     const fn sum(&self) -> u64 {
@@ -146,5 +152,59 @@ impl Division {
         parts.push(format!("program {}", Bytes(self.program)));
         let total = Bytes(self.total.unwrap_or_else(|| self.sum()));
         format!("memory {total}: {}", parts.join(" · "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shoal_testkit::golden_dir;
+
+    #[test]
+    fn a_refusal_names_every_part_and_the_longest_context_that_fits() {
+        let path = golden_dir("deepseek_v2_lite").join("model.gguf");
+        let checkpoint = Checkpoint::open(&path).expect("the golden checkpoint reads");
+        let config = ModelConfig::read(&checkpoint).expect("a golden checkpoint");
+        let enough = Division::new("it", &checkpoint, &config, None, 256, Some(64)).expect("no bound");
+        assert!(enough.is_resident() && enough.expert_slots == 24, "{enough:?}");
+        let slot = enough.experts / 24;
+
+        let least = enough.sum() - enough.experts + 3 * slot;
+        let block = KvCache::bytes_for(&config, 64);
+        let refused = |memory: u64| {
+            let memory = Some(Bytes(memory));
+            Division::new("it", &checkpoint, &config, memory, 256, Some(64))
+                .expect_err("too little")
+                .to_string()
+        };
+        // Memory that the test itself takes meanwhile counts as the program's, so a block is left between.
+        let why = refused(least - 2 * block - block / 2);
+        for part in [
+            "it needs",
+            "for weights",
+            "experts of one token",
+            "KV cache of 256 tokens",
+            "to compute",
+            "--memory",
+        ] {
+            assert!(why.contains(part), "expected `{part}` in: {why}");
+        }
+        let why = refused(enough.program / 2);
+        assert!(why.contains("no context is short enough"), "{why}");
+
+        let division = Division { total: Some(least - block), experts: 3 * slot, ..enough };
+        let why = division.refusal("it", &config);
+        assert!(why.contains("--ctx 192"), "{why}");
+    }
+
+    #[test]
+    fn what_is_left_goes_to_experts_and_a_chunk_takes_an_eighth_at_most() {
+        let path = golden_dir("deepseek_v3").join("model.gguf");
+        let checkpoint = Checkpoint::open(&path).expect("the golden checkpoint reads");
+        let config = ModelConfig::read(&checkpoint).expect("a golden checkpoint");
+        let memory = Bytes(resident_memory() + PROGRAM_GROWTH + (16 << 20));
+        let division = Division::new("it", &checkpoint, &config, Some(memory), 128, None).expect("it fits");
+        assert!(division.sum() <= memory.0 && division.prefill_chunk <= 128, "{division:?}");
+        assert!(division.line().contains(" experts "), "{}", division.line());
     }
 }

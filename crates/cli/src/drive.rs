@@ -53,18 +53,19 @@ fn number_of(_: &std::fs::Metadata) -> Option<u64> {
 }
 
 /// Bytes per second of `device` for reads of the experts of `model`, which has run nothing yet: as kept in `cache_dir`,
-/// else measured and kept; `None` if nothing is read from a drive.
-pub(crate) fn bytes_per_s(cache_dir: &Path, device: u64, model: &Model) -> Option<f64> {
+/// unless it is to be measured anew, else measured and kept; `None` if nothing is read from a drive.
+pub(crate) fn bytes_per_s(cache_dir: &Path, device: u64, model: &Model, anew: bool) -> Option<f64> {
     let expert_bytes = model.expert_bytes();
     if expert_bytes == 0 {
         return None;
     }
     let mut file = read(&cache_dir.join(FILE_NAME)).as_deref().and_then(parse).unwrap_or_default();
     let is_it = |row: &Row| (row.device, row.expert_bytes) == (device, expert_bytes);
-    if let Some(row) = file.drives.iter().find(|row| is_it(row)) {
+    if let Some(row) = file.drives.iter().find(|row| is_it(row) && !anew) {
         return Some(row.bytes_per_s);
     }
     let bytes_per_s = model.measure_drive()?;
+    file.drives.retain(|row| !is_it(row));
     file.format = FORMAT;
     file.drives.push(Row { device, expert_bytes, bytes_per_s });
     let surplus = file.drives.len().saturating_sub(ROWS_MAX);

@@ -121,12 +121,12 @@ pub(crate) fn load(checkpoint: Checkpoint, runtime: &Runtime) -> anyhow::Result<
     };
     let options = OpenOptions { memory: division.for_model(), io: IoMode::Auto, progress: &progress };
     let cpu = Cpu::new(runtime.isa, Arc::new(Pool::new(runtime.threads)));
-    let device = drive::device(&checkpoint);
+    let (device, anew) = (drive::device(&checkpoint), runtime.measure == Measure::Anew);
     let model = shoal_model::open(Arc::new(checkpoint), &options, cpu)?;
     bar.finish_and_clear();
     let rates = bounds.map(|bounds| {
         let drive_bytes_per_s =
-            device.and_then(|device| drive::bytes_per_s(&runtime.cache_dir, device, &model));
+            device.and_then(|device| drive::bytes_per_s(&runtime.cache_dir, device, &model, anew));
         Rates { bounds, drive_bytes_per_s }
     });
     let (prefill_chunk, isa) = (division.prefill_chunk, runtime.isa);

@@ -44,11 +44,6 @@ fn keep(buffer: Vec<f32>) {
     }
 }
 
-/// Frees what this thread keeps.
-pub fn release_kept() {
-    let _ = KEPT.try_with(|kept| kept.borrow_mut().clear());
-}
-
 /// Activations `[rows, cols]`, row-major f32. Opaque to models: they hand it from verb to verb.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Act {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use shoal_base::Bytes;
 use shoal_checkpoint::{Checkpoint, TensorInfo};
-use shoal_kernels::act::release_kept;
 use shoal_kernels::profile::Profile;
 use shoal_kernels::{Act, Cpu, Matrix, Pool, Work};
 use shoal_store::disk::open as open_disk;
@@ -12,14 +11,11 @@ use shoal_store::{IoMode, Role, Store, StoreOptions, Traffic};
 
 use crate::config::{ModelConfig, RopeScaling};
 use crate::kv_cache::{BLOCK_LEN, KvCache};
-use crate::memory::{Footprint, Ledger};
+use crate::memory::{Footprint, Ledger, scratch_bytes};
 use crate::rope::{Rope, plain_magnitude};
 use crate::step::{Step, StepContext};
 use crate::weights::{Binder, OUTPUT, OUTPUT_NORM, ROPE_FREQS, TOKEN_EMBD, role};
 use crate::{Error, deepseek_v3, llama};
-
-/// Tokens of a step that needs no memory kept from the one before.
-const SMALL_STEP: usize = 8;
 
 /// Sees the hidden states of a step as they pass: for tests by layer and for dumps.
 pub trait Observer {
@@ -192,13 +188,10 @@ impl Model {
             kv.will_write(&span.blocks[..end.div_ceil(BLOCK_LEN)]);
             context = context.max(end);
         }
-        if let Some(ledger) = self.ledger {
-            let tokens = step.tokens.len();
-            if tokens <= SMALL_STEP {
-                // What a prompt's chunk left behind; the few activations of a small step are soon made anew.
-                release_kept();
-            }
-            let budget = ledger.for_experts(&self.config, kv, tokens, context);
+        if let Some(ledger) = &self.ledger {
+            let logits = step.logits.len() * self.config.common().vocab_size * size_of::<f32>();
+            let scratch = scratch_bytes(&self.config, step.tokens.len(), context) + logits as u64;
+            let budget = ledger.for_experts(kv, scratch);
             self.store.set_expert_budget(Some(budget));
             self.store.check_slots(self.config.experts_per_token())?;
         }

@@ -3,11 +3,13 @@
 //! ```text
 //!   memory = dense weights + derived weights         fixed once loaded
 //!          + KV rows written so far                  grow with the conversation
-//!          + activations of the step that runs       come and go
+//!          + activations of the widest step so far   stay: the allocator may keep what was freed
 //!          + slots for experts                       whatever is left
 //! ```
 //! Slots are the only part that can give way without harm: an expert that is not in memory is read again. So before
 //! every step the rest is counted and the slots are told what they may take; see [`Ledger`].
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use shoal_base::Bytes;
 use shoal_checkpoint::{Checkpoint, TensorInfo};
@@ -28,11 +30,11 @@ pub struct Footprint {
     pub dense: u64,
     /// What is made of them: transposes, and vectors as f32.
     pub derived: u64,
-    /// Memory for one expert; 0 without experts.
+    /// Memory for one expert; 0 if there are none in a file.
     pub slot: u64,
     /// Experts that a token needs in a layer.
     pub slots_min: u64,
-    /// All experts of all layers.
+    /// All experts of all layers, as far as they are in files.
     pub slots_max: u64,
 }
 
@@ -57,8 +59,9 @@ impl Footprint {
             let count = config.moe.as_ref().map_or(0, |moe| moe.n_routed_experts);
             let banks = (0..layers).filter_map(|layer| expert_stacks(checkpoint, layer));
             for stacks in banks {
-                footprint.slot = footprint.slot.max(slot_bytes(stacks, count));
-                footprint.slots_max += count as u64;
+                let slot = slot_bytes(checkpoint, stacks, count);
+                footprint.slot = footprint.slot.max(slot);
+                footprint.slots_max += if slot > 0 { count as u64 } else { 0 };
             }
         }
         footprint
@@ -109,9 +112,11 @@ pub fn scratch_bytes(config: &ModelConfig, tokens: usize, context: usize) -> u64
 }
 
 /// Memory for everything of a loaded model but its fixed weights.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Ledger {
     flexible: u64,
+    /// The most that a step has needed for activations.
+    scratch: AtomicU64,
 }
 
 impl Ledger {
@@ -121,18 +126,12 @@ impl Ledger {
         if needed > memory.0 {
             return Err(Error::TooLittleMemory { needed: Bytes(needed), memory });
         }
-        Ok(Self { flexible: memory.0 - footprint.fixed() })
+        Ok(Self { flexible: memory.0 - footprint.fixed(), scratch: AtomicU64::new(0) })
     }
 
-    /// What slots may take while a step of `tokens` tokens runs.
-    pub(crate) fn for_experts(
-        self,
-        config: &ModelConfig,
-        kv: &KvCache,
-        tokens: usize,
-        context: usize,
-    ) -> Bytes {
-        let others = kv.bytes_written() + scratch_bytes(config, tokens, context);
-        Bytes(self.flexible.saturating_sub(others))
+    /// What slots may take while a step runs that needs `scratch` bytes for activations.
+    pub(crate) fn for_experts(&self, kv: &KvCache, scratch: u64) -> Bytes {
+        let scratch = self.scratch.fetch_max(scratch, Ordering::Relaxed).max(scratch);
+        Bytes(self.flexible.saturating_sub(kv.bytes_written() + scratch))
     }
 }

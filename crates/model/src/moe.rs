@@ -58,7 +58,7 @@ impl Moe {
             next.foresee(cpu, h);
         }
         let shared = self.shared_experts.as_ref().map(|shared| cpu.feed_forward(h, shared));
-        while let Some(batch) = fetch.next()? {
+        while let Some(batch) = fetch.next_batch()? {
             routed.add(&batch.networks);
         }
         let mut y = routed.finish();                                                     // [T, D]        (12)
@@ -74,10 +74,10 @@ impl Moe {
     fn foresee(&self, cpu: &Cpu, h: &Act) {
         let choices = h.rows() * self.spec.num_experts_per_tok;
         if choices >= CHOICES_FOR_ALL * self.gate.rows() {
-            self.experts.read_ahead(0..self.gate.rows() as u32);
+            self.experts.read_ahead(0..self.gate.rows() as u32, true);
         } else if h.rows() <= FORESEEN_TOKENS {
             let routing = cpu.route(&cpu.matmul(h, &self.gate), &self.spec);
-            self.experts.read_ahead(routing.experts.into_iter());
+            self.experts.read_ahead(routing.experts.into_iter(), false);
         }
     }
 }

@@ -219,9 +219,9 @@ impl Experts {
         Fetch { arrivals: self.bank.fetch(&wanted), shapes: self.shapes }
     }
 
-    /// Says which experts may be fetched next, the likeliest first.
-    pub(crate) fn read_ahead(&self, ids: impl Iterator<Item = u32>) {
-        self.bank.read_ahead(ids.map(ExpertId));
+    /// Says which experts will be fetched next, certainly or perhaps, the likeliest first.
+    pub(crate) fn read_ahead(&self, ids: impl Iterator<Item = u32>, is_certain: bool) {
+        self.bank.read_ahead(ids.map(ExpertId), is_certain);
     }
 }
 
@@ -239,8 +239,8 @@ pub(crate) struct Batch {
 
 impl Fetch<'_> {
     /// Those that have come since; waits for one if none has. `None` when all have been given.
-    pub(crate) fn next(&mut self) -> Result<Option<Batch>, Error> {
-        let experts = self.arrivals.next()?;
+    pub(crate) fn next_batch(&mut self) -> Result<Option<Batch>, Error> {
+        let experts = self.arrivals.take()?;
         if experts.is_empty() {
             return Ok(None);
         }

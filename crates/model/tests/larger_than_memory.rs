@@ -97,7 +97,7 @@ fn too_little_memory_is_refused_before_anything_is_read() {
         assert!(matches!(error, Error::TooLittleMemory { .. }), "{error}");
         // Enough to load, not enough to run a step.
         let model = load(family, Some(Bytes(least)), IoMode::Auto, 1).expect("it loads");
-        let error = logits(&model, TOKENS).err().expect("no room for activations").to_string();
+        let error = logits(&model, TOKENS).expect_err("no room for activations").to_string();
         assert!(error.contains("for experts of"), "{error}");
     }
 }

@@ -1,8 +1,10 @@
-//! How fast a drive gives a file: `drive FILE [MEBIBYTES AT A TIME] [IN FLIGHT] [SECONDS] [io_uring|threads]`.
+//! How fast a drive gives a file: `drive FILE [MEBIBYTES AT A TIME] [IN FLIGHT] [SECONDS] [io_uring|threads] [BUFFERS PER READ IN
+//! FLIGHT]`.
 //!
 //! Reads random places of the file, by the store's own means: what decision 0007 says of request sizes and depths was
 //! measured with this.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -27,8 +29,11 @@ fn main() {
         let extents = vec![Extent { source_idx: 0, offset, len: bytes, at: 0 }];
         disk.submit(Fill { ticket: 0, extents, buf });
     };
+    // Memory is filled in turn: what was just filled still lies in a cache, which weights in use do not.
+    let buffers = number(5, 1.0) as usize * in_flight;
+    let mut spare: VecDeque<BlobBuf> = BlobBuf::side_by_side(buffers, bytes).into();
     for _ in 0..in_flight {
-        ask(BlobBuf::zeroed(bytes), disk.as_mut());
+        ask(spare.pop_front().expect("as many as in flight"), disk.as_mut());
     }
     // The first turn pays for fresh memory.
     let (mut start, mut done, mut slowest) = (Instant::now(), 0u64, Duration::ZERO);
@@ -36,16 +41,17 @@ fn main() {
     for turn in 0.. {
         let filled = disk.wait(Duration::from_secs(60)).expect("the drive answers");
         filled.result.expect("the drive reads");
-        if turn == 2 * in_flight {
+        if turn == 2 * buffers {
             (start, done) = (Instant::now(), 0);
-        } else if turn > 2 * in_flight {
+        } else if turn > 2 * buffers {
             slowest = slowest.max(last.elapsed());
         }
         (last, done) = (Instant::now(), done + bytes as u64);
-        if turn > 2 * in_flight && start.elapsed() > time {
+        if turn > 2 * buffers && start.elapsed() > time {
             break;
         }
-        ask(filled.buf, disk.as_mut());
+        spare.push_back(filled.buf);
+        ask(spare.pop_front().expect("one came back"), disk.as_mut());
     }
     let rate = done as f64 / start.elapsed().as_secs_f64() / 1e9;
     let (name, mib) = (disk.name(), bytes as f64 / f64::from(1 << 20));

@@ -131,7 +131,7 @@ fn own(trace: &Trace, expert_count: usize, slots: usize) -> f64 {
         for (bank, ids) in banks.iter().zip(token) {
             let ids: Vec<ExpertId> = ids.iter().map(|&id| ExpertId(id)).collect();
             let mut arrivals = bank.fetch(&ids);
-            while !arrivals.next().expect("this drive does not fail").is_empty() {}
+            while !arrivals.take().expect("this drive does not fail").is_empty() {}
         }
     }
     let traffic = store.traffic();

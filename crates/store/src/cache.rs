@@ -22,8 +22,13 @@ use crate::policy::Usage;
 use crate::slots::Counts;
 use crate::slots::{Key, SlotIdx, Slots};
 
-/// Slots that are filled ahead of need at a time: enough to keep a drive busy, few enough to make way soon.
-const AHEAD_IN_FLIGHT: usize = 8;
+/// Slots in flight up to which what will certainly be needed is read ahead: enough to keep a drive busy.
+const CERTAIN_IN_FLIGHT: usize = 8;
+
+/// Guesses in flight. The drive is idle from the last arrival of a layer to the first question of the next, about as long as
+/// one expert takes. The router's first guess is right most often (88 % on random weights, where two together reach 82 % and six
+/// 75 %), and with more than one the wrong ones cost what the right ones gained.
+const GUESSED_IN_FLIGHT: usize = 1;
 
 /// Slots that get their memory together.
 const SLAB: usize = 16;
@@ -135,6 +140,8 @@ pub(crate) struct Inner {
     failed: HashMap<Key, Error>,
     /// What to read when the drive has nothing better to do.
     ahead: VecDeque<Key>,
+    /// How many of them at a time.
+    ahead_at_a_time: usize,
     is_ahead: Vec<bool>,
     foresight: Foresight,
     /// Whether somebody needs a slot and has none.
@@ -162,6 +169,7 @@ impl Cache {
             slot_bytes: 0,
             failed: HashMap::new(),
             ahead: VecDeque::new(),
+            ahead_at_a_time: 0,
             is_ahead: Vec::new(),
             foresight: Foresight::default(),
             is_short: false,
@@ -364,17 +372,20 @@ impl Inner {
     }
 
     /// What to read when nothing that is needed waits for the drive, the most urgent first.
-    pub(crate) fn set_ahead(&mut self, keys: impl Iterator<Item = Key>) {
+    pub(crate) fn set_ahead(&mut self, keys: impl Iterator<Item = Key>, is_certain: bool) {
         self.ahead.clear();
-        if self.foresight.pays() {
+        self.ahead_at_a_time = if is_certain { CERTAIN_IN_FLIGHT } else { GUESSED_IN_FLIGHT };
+        if is_certain || self.foresight.pays() {
             self.ahead.extend(keys);
             self.read_ahead();
         }
     }
 
     pub(crate) fn read_ahead(&mut self) {
-        while !self.is_short && self.slots.counts().in_flight < AHEAD_IN_FLIGHT {
-            let Some(&key) = self.ahead.front() else { return };
+        while let Some(&key) = self.ahead.front() {
+            if self.is_short || self.slots.in_flight_unheld() >= self.ahead_at_a_time {
+                return;
+            }
             if !self.is_here(key) {
                 let Some(slot) = self.room_for(Some(key)) else { return };
                 self.fill(slot, key);

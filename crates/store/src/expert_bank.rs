@@ -1,7 +1,7 @@
 //! The experts of one layer, handed out as they come.
 //!
 //! A layer says which experts it needs ([`ExpertBank::fetch`]) and is given those in memory at once and the others as
-//! the drive brings them ([`Arrivals::next`]), so what is there computes while the rest is on its way. What it was given
+//! the drive brings them ([`Arrivals::take`]), so what is there computes while the rest is on its way. What it was given
 //! it holds until it drops it; then the slot may be filled with another.
 
 use std::collections::VecDeque;
@@ -114,11 +114,11 @@ impl ExpertBank {
         arrivals
     }
 
-    /// Says which experts may be asked for next, the likeliest first. They are read while the drive has nothing to read
-    /// that is needed for certain. Replaces what was said before.
-    pub fn read_ahead(&self, experts: impl Iterator<Item = ExpertId>) {
+    /// Says which experts will be asked for next, certainly or perhaps, the likeliest first. They are read after all that
+    /// has been asked for, and guesses a few at a time, as long as enough of them prove right. Replaces what was said before.
+    pub fn read_ahead(&self, experts: impl Iterator<Item = ExpertId>, is_certain: bool) {
         if let Kind::Cached { cache, first, .. } = &self.0 {
-            cache.lock().set_ahead(experts.map(|expert| first + expert.0));
+            cache.lock().set_ahead(experts.map(|expert| first + expert.0), is_certain);
         }
     }
 }
@@ -139,7 +139,7 @@ impl Arrivals<'_> {
     ///
     /// # Errors
     /// If a read fails, the drive does not answer, or there is no slot that could be filled.
-    pub fn next(&mut self) -> Result<Vec<Expert>, Error> {
+    pub fn take(&mut self) -> Result<Vec<Expert>, Error> {
         let Kind::Cached { cache, first, places } = &self.bank.0 else {
             let ids = std::mem::take(&mut self.here);
             return Ok(ids.into_iter().map(|id| self.bank.expert_of_program(id)).collect());

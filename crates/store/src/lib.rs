@@ -47,7 +47,7 @@ pub use expert_bank::{Arrivals, Expert, ExpertBank, Lease};
 pub const STALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a drive is measured.
-const MEASURED_FOR: Duration = Duration::from_millis(400);
+const MEASURED_FOR: Duration = Duration::from_millis(1000);
 
 /// What a tensor is to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,10 +81,15 @@ pub fn dense_bytes(checkpoint: &Checkpoint, role: &dyn Fn(&TensorInfo) -> Role) 
     dense::memory_needed(checkpoint, &tensors)
 }
 
-/// Memory of a slot for any of the `expert_count` experts in three stacked tensors.
+/// Memory of a slot for any of the `expert_count` experts in three stacked tensors; 0 if they are part of the program.
 #[must_use]
-pub fn slot_bytes(stacks: [&TensorInfo; 3], expert_count: usize) -> u64 {
-    BankPlaces::new(stacks, expert_count).slot_bytes() as u64
+pub fn slot_bytes(checkpoint: &Checkpoint, stacks: [&TensorInfo; 3], expert_count: usize) -> u64 {
+    let is_file = |t: &TensorInfo| matches!(checkpoint.sources()[t.source_idx], Source::File { .. });
+    if stacks.into_iter().any(is_file) {
+        BankPlaces::new(stacks, expert_count).slot_bytes() as u64
+    } else {
+        0
+    }
 }
 
 /// The weights of one checkpoint.

@@ -22,10 +22,10 @@
 //!
 //! | slots for | least recently used | this | clairvoyant |
 //! |---|---|---|---|
-//! | 1/8 of the experts | HITS8 |
-//! | 1/4 | HITS4 |
-//! | 1/2 | HITS2 |
-//! | 3/4 | HITS34 |
+//! | 1/8 of the experts | 30.7 | 32.6 | 50.3 |
+//! | 1/4 | 47.4 | 56.2 | 72.9 |
+//! | 1/2 | 78.6 | 82.4 | 91.3 |
+//! | 3/4 | 94.5 | 95.0 | 97.9 |
 //!
 //! Routers that choose evenly, such as those of random weights, leave nothing to know: there every policy hits as often
 //! as there are slots.

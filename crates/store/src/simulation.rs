@@ -117,7 +117,7 @@ impl Simulation {
         let mut arrivals = bank.fetch(&wanted);
         self.check();
         let ahead = self.some_experts();
-        self.banks[(layer + 1) % self.banks.len()].read_ahead(ahead.into_iter());
+        self.banks[(layer + 1) % self.banks.len()].read_ahead(ahead.into_iter(), layer.is_multiple_of(2));
         self.check();
         let mut given = Vec::new();
         loop {
@@ -144,7 +144,7 @@ impl Simulation {
     }
 
     fn next(&mut self, arrivals: &mut Arrivals<'_>) -> Option<Vec<Expert>> {
-        let outcome = arrivals.next();
+        let outcome = arrivals.take();
         self.check();
         match outcome {
             Ok(experts) => Some(experts),
@@ -204,7 +204,7 @@ fn what_fits_is_read_once() {
     for _ in 0..3 {
         for bank in &simulation.banks {
             let mut arrivals = bank.fetch(&all);
-            while !arrivals.next().expect("this drive does not fail").is_empty() {}
+            while !arrivals.take().expect("this drive does not fail").is_empty() {}
         }
     }
     let traffic = cache.lock().traffic();

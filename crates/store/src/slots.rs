@@ -150,6 +150,12 @@ impl Slots {
         })
     }
 
+    /// Slots that are being filled and that nobody waits for.
+    pub(crate) fn in_flight_unheld(&self) -> usize {
+        let is_it = |slot: &&Slot| matches!(slot.state, State::InFlight(_)) && slot.holds == 0;
+        self.slots.iter().filter(is_it).count()
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for slot in &self.slots {

@@ -71,7 +71,7 @@ fn fetch_all(sample: &Sample, store: &Store) -> Result<Vec<u32>, Error> {
     let mut arrivals = bank.fetch(&ids);
     let mut came = Vec::new();
     loop {
-        let experts = arrivals.next()?;
+        let experts = arrivals.take()?;
         if experts.is_empty() {
             came.sort_unstable();
             return Ok(came);

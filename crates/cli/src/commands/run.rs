@@ -46,7 +46,7 @@ pub(crate) fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<(
     if args.runtime.ctx.is_some_and(|ctx| ctx > loaded.context_len) {
         eprintln!("the model was made for {} tokens; the context is that long", loaded.context_len);
     }
-    if !args.json {
+    if !args.json && (args.runtime.memory.is_some() || !loaded.division.is_resident()) {
         let dress = Dress::new(args.color, environment, &std::io::stderr());
         eprintln!("{}{}{}", dress.dim(), loaded.division.line(), dress.plain());
     }

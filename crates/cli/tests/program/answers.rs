@@ -54,6 +54,24 @@ fn json_tells_answer_usage_and_timings() {
 }
 
 #[test]
+fn memory_that_was_asked_for_is_divided_in_the_open_and_experts_come_from_disk() {
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/deepseek_v3/model.gguf");
+    let common = ["run", model, "abc", "--raw", "--temp", "0", "-n", "4"];
+    let ran = shoal(&[&common[..], &["--memory", "300MiB"]].concat());
+    let first = ran.stderr.lines().next().unwrap_or_default();
+    for part in ["memory 300.0 MiB: weights ", " experts ", " tokens of context ", "computing ", "program "] {
+        assert!(first.contains(part), "expected `{part}` in: {}", ran.stderr);
+    }
+    let json = shoal(&[&common[..], &["--json"]].concat()).json();
+    assert_eq!(format!("{}\n", text(&json)), ran.text(), "the same answer");
+    let disk = &json["timings"]["prefill_disk"];
+    assert!(disk["bytes_per_token"].as_f64().is_some_and(|bytes| bytes > 0.0), "{json}");
+    let hits = disk["hit_rate"].as_f64().expect("a share");
+    assert!(hits < 0.5, "but for what was read ahead nothing was there before the first step: {json}");
+    assert!(json["memory"]["experts"].as_u64().is_some_and(|bytes| bytes > 0), "{json}");
+}
+
+#[test]
 fn one_seed_gives_one_answer_whatever_the_threads_and_the_chunks() {
     let run = |args: &[&str]| {
         let common = ["run", "minnow", PROMPT, "--temp", "0.8", "-n", "40"];

@@ -153,7 +153,11 @@ fn a_prompt_longer_than_the_context() {
 #[test]
 fn memory_that_is_no_size_or_too_small() {
     misused(&["run", "minnow", "hi", "--memory", "much"], &["--memory", "found `much`"]);
-    shoal(&["run", "minnow", "hi", "--memory", "1MiB"]).refused(&["minnow needs", "--memory", "--ctx"]);
+    shoal(&["run", "minnow", "hi", "--memory", "1MiB"]).refused(&[
+        "minnow needs",
+        "--memory",
+        "smaller quantisation",
+    ]);
 }
 
 #[test]
