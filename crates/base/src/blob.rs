@@ -198,7 +198,7 @@ mod tests {
         let blob = blob.into_buf().err().expect("a part is out");
         assert_eq!(part.as_slice(), [1]);
         drop(part);
-        let mut buf = blob.into_buf().ok().expect("nobody else holds it");
+        let Ok(mut buf) = blob.into_buf() else { panic!("nobody else holds it") };
         assert_eq!((buf.as_mut_slice().len(), buf.as_mut_slice()[0]), (100, 1));
         assert!(Blob::from_static(&[1]).into_buf().is_err(), "the program's own bytes stay");
     }
