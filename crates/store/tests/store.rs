@@ -120,6 +120,19 @@ fn a_budget_is_kept_and_two_slots_serve_six_experts() {
     assert!(error.contains("for experts of"), "{error}");
 }
 
+#[test]
+fn a_drive_is_measured_before_experts_are_read_and_not_after() {
+    let sample = sample();
+    let store = open(&sample, IoMode::Auto, None).expect("it reads");
+    assert_eq!(store.measure_drive(), None, "no experts were asked for");
+    let _ = store.expert_bank(["gate", "up", "down"], EXPERTS).expect("it is there");
+    assert!(store.measure_drive().is_some_and(|rate| rate > 1e6 && rate.is_finite()));
+    assert_eq!(store.traffic().read_bytes, 0, "measuring is no traffic");
+    let store = open(&sample, IoMode::Auto, None).expect("it reads");
+    assert_eq!(fetch_all(&sample, &store).expect("it reads"), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(store.measure_drive(), None, "slots are in use");
+}
+
 fn cut(dir: &Path, len: u64) {
     let file = std::fs::OpenOptions::new().write(true).open(dir.join("model.gguf")).expect("our own file");
     file.set_len(len).expect("our own file");
