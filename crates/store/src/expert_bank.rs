@@ -91,8 +91,13 @@ impl ExpertBank {
         for expert in experts {
             assert!(expert.idx() < self.expert_count(), "expert {expert} of {}", self.expert_count());
         }
-        let mut arrivals =
-            Arrivals { bank: self, here: Vec::new(), coming: Vec::new(), unasked: VecDeque::new() };
+        let mut arrivals = Arrivals {
+            bank: self,
+            here: Vec::new(),
+            coming: Vec::new(),
+            joined: Vec::new(),
+            unasked: VecDeque::new(),
+        };
         match &self.0 {
             Kind::Static { .. } => arrivals.here = experts.iter().map(|expert| expert.0).collect(),
             Kind::Cached { cache, first, .. } => {
@@ -102,8 +107,7 @@ impl ExpertBank {
                 inner.start_round(&keys);
                 for key in keys {
                     if inner.is_here(key) {
-                        inner.hold(key);
-                        arrivals.coming.push(key);
+                        arrivals.join(&mut inner, key);
                     } else {
                         arrivals.unasked.push_back(key);
                     }
@@ -130,6 +134,8 @@ pub struct Arrivals<'a> {
     here: Vec<Key>,
     /// Held, cached or on their way.
     coming: Vec<Key>,
+    /// Of those, what another asked for before. If that read fails it says nothing of a read that begins now.
+    joined: Vec<Key>,
     /// Without a slot so far.
     unasked: VecDeque<Key>,
 }
@@ -182,26 +188,43 @@ impl Arrivals<'_> {
             } else if inner.is_here(key) {
                 i += 1;
                 continue;
-            } else if let Some(error) = inner.take_failure(key) {
-                self.coming.swap_remove(i);
-                return Err(error);
             } else {
-                // Another reader was told of the failure; this one asks anew.
-                self.unasked.push_back(key);
+                match inner.take_failure(key).filter(|_| !self.joined.contains(&key)) {
+                    Some(error) => {
+                        self.coming.swap_remove(i);
+                        return Err(error);
+                    }
+                    None => {
+                        self.joined.retain(|joined| *joined != key);
+                        self.unasked.push_back(key);
+                    }
+                }
             }
             self.coming.swap_remove(i);
         }
         Ok(())
     }
 
+    /// Holds what is cached or on its way.
+    fn join(&mut self, inner: &mut Inner, key: Key) {
+        inner.hold(key);
+        self.coming.push(key);
+        if !inner.is_cached(key) {
+            self.joined.push(key);
+        }
+    }
+
     /// Asks for what has no slot yet, as far as there are any.
     fn ask(&mut self, inner: &mut Inner) {
         while let Some(&key) = self.unasked.front() {
-            if !inner.is_here(key) && !inner.begin(key) {
+            if inner.is_here(key) {
+                self.join(inner, key);
+            } else if inner.begin(key) {
+                inner.hold(key);
+                self.coming.push(key);
+            } else {
                 return;
             }
-            inner.hold(key);
-            self.coming.push(key);
             self.unasked.pop_front();
         }
         inner.not_short();

@@ -3,7 +3,9 @@
 //! Time does not pass here: a seeded generator decides what the drive has done when it is asked. A failing seed is replayed
 //! by its number.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use shoal_base::{ExpertId, Prng};
@@ -210,4 +212,48 @@ fn what_fits_is_read_once() {
     let traffic = cache.lock().traffic();
     assert_eq!((traffic.misses, traffic.hits), (27, 54));
     assert_eq!(traffic.read_bytes, 27 * BYTES.iter().sum::<usize>() as u64);
+}
+
+/// A drive that answers when it is waited for, in order; what was asked while it was broken fails, even after it was mended.
+struct Mended {
+    waiting: VecDeque<(Fill, bool)>,
+    is_sound: Arc<AtomicBool>,
+}
+
+impl Disk for Mended {
+    fn submit(&mut self, fill: Fill) {
+        self.waiting.push_back((fill, self.is_sound.load(Ordering::SeqCst)));
+    }
+
+    fn wait(&mut self, at_most: Duration) -> Option<Filled> {
+        let (Fill { ticket, buf, .. }, is_sound) =
+            if at_most.is_zero() { None } else { self.waiting.pop_front() }?;
+        let error = Error::Short { file: "sim".to_owned(), offset: 0, expected: 1, found: 0 };
+        Some(Filled { ticket, buf, result: if is_sound { Ok(()) } else { Err(error) } })
+    }
+
+    fn name(&self) -> &'static str {
+        "mended"
+    }
+}
+
+#[test]
+fn a_read_of_an_earlier_request_that_fails_late_does_not_fail_this_one() {
+    let is_sound = Arc::new(AtomicBool::new(false));
+    let disk = Mended { waiting: VecDeque::new(), is_sound: Arc::clone(&is_sound) };
+    let cache = Cache::new(Box::new(disk), vec![String::new(); 2], None, Duration::from_secs(1));
+    let bank = ExpertBank::cached(cache, places(0));
+    let ids = [ExpertId(1), ExpertId(2), ExpertId(3)];
+    assert!(bank.fetch(&ids).take().is_err(), "the first of three reads failed, two are on their way");
+    is_sound.store(true, Ordering::SeqCst);
+    let mut arrivals = bank.fetch(&ids);
+    let mut given = 0;
+    loop {
+        let experts = arrivals.take().expect("the drive is sound");
+        if experts.is_empty() {
+            break;
+        }
+        given += experts.len();
+    }
+    assert_eq!(given, ids.len());
 }
