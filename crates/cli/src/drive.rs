@@ -2,19 +2,17 @@
 //!
 //! As with `machine.json` the file is a cache: where it says nothing of a drive, or what cannot be, the drive is measured.
 
-use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use shoal_checkpoint::{Checkpoint, Source};
 use shoal_model::Model;
 
-use crate::roofline::write_whole;
+use crate::roofline::{read_whole, write_whole};
 
 /// Raised whenever numbers come to mean something else, or are measured in another way.
 const FORMAT: u32 = 1;
 const FILE_NAME: &str = "drives.json";
-const FILE_BYTES_MAX: u64 = 64 << 10;
 /// Drives that are remembered; the oldest go.
 const ROWS_MAX: usize = 64;
 
@@ -59,7 +57,7 @@ pub(crate) fn bytes_per_s(cache_dir: &Path, device: u64, model: &Model, anew: bo
     if expert_bytes == 0 {
         return None;
     }
-    let mut file = read(&cache_dir.join(FILE_NAME)).as_deref().and_then(parse).unwrap_or_default();
+    let mut file = read_whole(&cache_dir.join(FILE_NAME)).as_deref().and_then(parse).unwrap_or_default();
     let is_it = |row: &Row| (row.device, row.expert_bytes) == (device, expert_bytes);
     if let Some(row) = file.drives.iter().find(|row| is_it(row) && !anew) {
         return Some(row.bytes_per_s);
@@ -74,13 +72,6 @@ pub(crate) fn bytes_per_s(cache_dir: &Path, device: u64, model: &Model, anew: bo
     // Without the file the next start measures again.
     let _ = write_whole(cache_dir, FILE_NAME, &text);
     Some(bytes_per_s)
-}
-
-fn read(path: &Path) -> Option<String> {
-    path.metadata().ok().filter(std::fs::Metadata::is_file)?;
-    let mut text = String::new();
-    std::fs::File::open(path).ok()?.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
-    Some(text)
 }
 
 fn parse(text: &str) -> Option<File> {

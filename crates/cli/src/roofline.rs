@@ -67,7 +67,7 @@ impl Machine {
 
 /// The bounds of `threads` threads with the instructions `isa`: as kept in `cache_dir`, else measured and kept.
 pub(crate) fn bounds(cache_dir: &Path, isa: Isa, threads: usize) -> Bounds {
-    let kept = read(&path(cache_dir)).and_then(|text| parse(&text, &Machine::this(isa)));
+    let kept = read_whole(&path(cache_dir)).and_then(|text| parse(&text, &Machine::this(isa)));
     match kept.filter(|roofline| threads <= roofline.threads_max()) {
         Some(roofline) => roofline.at(threads),
         None => bounds_anew(cache_dir, isa, threads),
@@ -86,7 +86,8 @@ fn path(cache_dir: &Path) -> PathBuf {
     cache_dir.join(FILE_NAME)
 }
 
-fn read(path: &Path) -> Option<String> {
+/// The text of a kept file, as far as one is looked into.
+pub(crate) fn read_whole(path: &Path) -> Option<String> {
     // Asked before it is opened: a pipe would wait for somebody to write.
     path.metadata().ok().filter(std::fs::Metadata::is_file)?;
     let mut text = String::new();
@@ -185,17 +186,17 @@ mod tests {
     fn a_written_file_is_read_and_a_giant_or_a_folder_is_not() {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let cache_dir = dir.path().join("new");
-        assert_eq!(read(&path(&cache_dir)), None);
+        assert_eq!(read_whole(&path(&cache_dir)), None);
         write_whole(&cache_dir, FILE_NAME, "old").expect("written");
         write_whole(&cache_dir, FILE_NAME, "new").expect("written over");
-        assert_eq!(read(&path(&cache_dir)).as_deref(), Some("new"));
+        assert_eq!(read_whole(&path(&cache_dir)).as_deref(), Some("new"));
         assert_eq!(std::fs::read_dir(&cache_dir).expect("a folder").count(), 1, "no part is left");
         write_whole(&cache_dir, FILE_NAME, &"x".repeat(2 * FILE_BYTES_MAX as usize)).expect("written");
-        assert_eq!(read(&path(&cache_dir)).map(|text| text.len() as u64), Some(FILE_BYTES_MAX));
+        assert_eq!(read_whole(&path(&cache_dir)).map(|text| text.len() as u64), Some(FILE_BYTES_MAX));
 
         let occupied = dir.path().join("occupied");
         std::fs::create_dir_all(path(&occupied)).expect("a folder in the place of the file");
-        assert_eq!(read(&path(&occupied)), None);
+        assert_eq!(read_whole(&path(&occupied)), None);
         assert!(write_whole(&occupied, FILE_NAME, "x").is_err());
         assert_eq!(std::fs::read_dir(&occupied).expect("a folder").count(), 1, "no part is left");
     }

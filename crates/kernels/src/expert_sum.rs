@@ -148,19 +148,10 @@ fn group_by_expert(routing: &Routing) -> ByExpert {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{Isa, Matrix, Pool};
-    use shoal_base::Blob;
-    use shoal_quant::Dtype;
+    use crate::Isa;
+    use crate::ops::tests::{cpu, matrix};
     use shoal_testkit::seeded;
-
-    fn matrix(rows: usize, cols: usize, seed: u64) -> Matrix {
-        let bytes: Vec<u8> =
-            seeded::normal_f32(seed, rows * cols).iter().flat_map(|x| x.to_le_bytes()).collect();
-        Matrix::new(Dtype::F32, rows, cols, Blob::copy_of(&bytes))
-    }
 
     fn network(seed: u64) -> FeedForward {
         FeedForward {
@@ -168,10 +159,6 @@ mod tests {
             up: matrix(24, 16, seed + 1),
             down: matrix(16, 24, seed + 2),
         }
-    }
-
-    fn cpu(threads: usize) -> Cpu {
-        Cpu::new(Isa::best(), Arc::new(Pool::new(threads)))
     }
 
     #[test]

@@ -249,19 +249,19 @@ impl Cpu {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use shoal_base::Blob;
     use shoal_quant::Dtype;
     use shoal_testkit::seeded;
 
-    fn matrix(rows: usize, cols: usize, seed: u64) -> Matrix {
+    pub(crate) fn matrix(rows: usize, cols: usize, seed: u64) -> Matrix {
         let bytes: Vec<u8> =
             seeded::normal_f32(seed, rows * cols).iter().flat_map(|x| x.to_le_bytes()).collect();
         Matrix::new(Dtype::F32, rows, cols, Blob::copy_of(&bytes))
     }
 
-    fn cpu(threads: usize) -> Cpu {
+    pub(crate) fn cpu(threads: usize) -> Cpu {
         Cpu::new(Isa::best(), Arc::new(Pool::new(threads)))
     }
 

@@ -246,14 +246,30 @@ fn a_read_of_an_earlier_request_that_fails_late_does_not_fail_this_one() {
     let ids = [ExpertId(1), ExpertId(2), ExpertId(3)];
     assert!(bank.fetch(&ids).take().is_err(), "the first of three reads failed, two are on their way");
     is_sound.store(true, Ordering::SeqCst);
-    let mut arrivals = bank.fetch(&ids);
+    assert_eq!(count(&bank, &ids), ids.len());
+}
+
+/// Fetches `ids` from a sound drive; how many came.
+fn count(bank: &ExpertBank, ids: &[ExpertId]) -> usize {
+    let mut arrivals = bank.fetch(ids);
     let mut given = 0;
     loop {
         let experts = arrivals.take().expect("the drive is sound");
         if experts.is_empty() {
-            break;
+            return given;
         }
         given += experts.len();
     }
-    assert_eq!(given, ids.len());
+}
+
+#[test]
+fn a_drive_that_fails_while_it_is_measured_serves_later_requests() {
+    let is_sound = Arc::new(AtomicBool::new(false));
+    let disk = Mended { waiting: VecDeque::new(), is_sound: Arc::clone(&is_sound) };
+    let cache = Cache::new(Box::new(disk), vec![String::new(); 2], None, Duration::from_secs(1));
+    let bank = ExpertBank::cached(cache.clone(), places(0));
+    assert_eq!(cache.lock().measure_drive(Duration::from_millis(10)), None, "the first read failed");
+    is_sound.store(true, Ordering::SeqCst);
+    let ids = [ExpertId(1), ExpertId(2)];
+    assert_eq!(count(&bank, &ids), ids.len(), "what else was on its way is nobody's");
 }
