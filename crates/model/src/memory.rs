@@ -97,7 +97,8 @@ pub fn scratch_bytes(config: &ModelConfig, tokens: usize, context: usize) -> u64
             let absorbed = 3 * tokens.min(64) * heads * (config.kv_lora_rank + config.qk_rope_head_dim);
             let latents = context * (config.kv_lora_rank + config.qk_rope_head_dim);
             let one_head = 2 * context * (key + config.v_head_dim);
-            let expanded = one_head.max(2 * EXPANDED_BYTES_MAX / size_of::<f32>()).min(one_head.saturating_mul(heads));
+            let expanded =
+                one_head.max(2 * EXPANDED_BYTES_MAX / size_of::<f32>()).min(one_head.saturating_mul(heads));
             let mixture = config.moe.as_ref().map_or(0, |moe| {
                 let slots = tokens * moe.num_experts_per_tok;
                 slots * (hidden + 3 * moe.moe_intermediate_size) + 3 * tokens * moe.n_routed_experts
