@@ -54,7 +54,7 @@ impl DecoderLayer {
         })
     }
 
-    /// `next` is the layer that runs after this one.
+    /// `following` are the layers that run after this one.
     #[rustfmt::skip]
     pub(crate) fn forward(
         &self,
@@ -62,14 +62,14 @@ impl DecoderLayer {
         mut x: Act,
         step: &StepContext<'_>,
         kv: &mut KvCache,
-        next: Option<&Self>,
+        following: &[Self],
     ) -> Result<Act, Error> {
         let normed = cpu.rms_norm(&x, &self.input_layernorm, self.rms_norm_eps);           // [T, D]
         cpu.add(&mut x, &self.self_attn.forward(&cpu.in_section("mla"), &normed, step, kv, self.layer_idx));
         let normed = cpu.rms_norm(&x, &self.post_attention_layernorm, self.rms_norm_eps);
         let y = match &self.mlp {
             Mlp::Dense(ffn) => cpu.in_section("dense ffn").feed_forward(&normed, ffn),
-            Mlp::Moe(moe) => moe.forward(&cpu.in_section("moe"), &normed, next.and_then(Self::moe))?,
+            Mlp::Moe(moe) => moe.forward(&cpu.in_section("moe"), &normed, following.iter().map_while(Self::moe))?,
         };
         cpu.add(&mut x, &y);
         Ok(x)

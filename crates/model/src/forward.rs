@@ -168,7 +168,7 @@ impl Model {
             Layers::Deepseek(layers) => {
                 for (i, layer) in layers.iter().enumerate() {
                     observer.hidden(i, &x);
-                    x = layer.forward(&residual, x, &context, kv, layers.get(i + 1))?;
+                    x = layer.forward(&residual, x, &context, kv, &layers[i + 1..])?;
                 }
             }
         }

@@ -14,8 +14,11 @@ use crate::weights::{Experts, LayerBinder};
 /// Choices for each expert from which on all are expected to be chosen: with even odds one in fifty is not.
 const CHOICES_FOR_ALL: usize = 4;
 
-/// Tokens for which the next layer's choice is guessed.
+/// Tokens for which the choice of later layers is forecast.
 const FORESEEN_TOKENS: usize = 4;
+
+/// Layers that are forecast.
+const FORESEEN_LAYERS: usize = 3;
 
 pub(crate) struct Moe {
     gate: Matrix,
@@ -50,12 +53,17 @@ impl Moe {
 
     /// Experts that are on their way from disk are waited for last: the shared ones, then those in memory go first.
     #[rustfmt::skip]
-    pub(crate) fn forward(&self, cpu: &Cpu, h: &Act, next: Option<&Self>) -> Result<Act, Error> {
+    pub(crate) fn forward<'a>(
+        &self,
+        cpu: &Cpu,
+        h: &Act,
+        following: impl Iterator<Item = &'a Self>,
+    ) -> Result<Act, Error> {
         let routing = cpu.route(&cpu.matmul(h, &self.gate), &self.spec);                 // [T, E]  s, g  (13)-(16)
         let mut routed = cpu.expert_sum(h, &routing);
         let mut fetch = self.experts.fetch(routed.needed());
-        if let Some(next) = next {
-            next.foresee(cpu, h);
+        for (layer, distance) in following.zip(1..=FORESEEN_LAYERS) {
+            layer.foresee(cpu, h, distance);
         }
         let shared = self.shared_experts.as_ref().map(|shared| cpu.feed_forward(h, shared));
         while let Some(batch) = fetch.next_batch()? {
@@ -68,16 +76,18 @@ impl Moe {
         Ok(y)
     }
 
-    /// Reads ahead while the layer before this one computes, whose input is `h`: all experts, if so many tokens choose
-    /// that each is chosen; for a few tokens those that this router would choose for `h`, which has most in common
-    /// with the input that it will see.
-    fn foresee(&self, cpu: &Cpu, h: &Act) {
-        let choices = h.rows() * self.spec.num_experts_per_tok;
+    /// Reads ahead while the layer `distance` before this one computes, whose input is `h`: all experts of the next layer, if so
+    /// many tokens choose that each is chosen; for a few tokens those that this router would choose for `h`, which
+    /// has much in common with the input that it will see.
+    fn foresee(&self, cpu: &Cpu, h: &Act, distance: usize) {
+        let (choices, k) = (h.rows() * self.spec.num_experts_per_tok, self.spec.num_experts_per_tok);
         if choices >= CHOICES_FOR_ALL * self.gate.rows() {
-            self.experts.read_ahead(0..self.gate.rows() as u32, true);
-        } else if h.rows() <= FORESEEN_TOKENS {
+            if distance == 1 {
+                self.experts.read_all_ahead();
+            }
+        } else if h.rows() <= FORESEEN_TOKENS && self.experts.is_incomplete() {
             let routing = cpu.route(&cpu.matmul(h, &self.gate), &self.spec);
-            self.experts.read_ahead(routing.experts.into_iter(), false);
+            self.experts.forecast(distance, routing.experts.into_iter().enumerate().map(|(i, id)| (id, i % k)));
         }
     }
 }

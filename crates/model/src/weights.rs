@@ -219,9 +219,20 @@ impl Experts {
         Fetch { arrivals: self.bank.fetch(&wanted), shapes: self.shapes }
     }
 
-    /// Says which experts will be fetched next, certainly or perhaps, the likeliest first.
-    pub(crate) fn read_ahead(&self, ids: impl Iterator<Item = u32>, is_certain: bool) {
-        self.bank.read_ahead(ids.map(ExpertId), is_certain);
+    /// Says that all experts will be fetched next.
+    pub(crate) fn read_all_ahead(&self) {
+        self.bank.read_ahead((0..self.bank.expert_count() as u32).map(ExpertId));
+    }
+
+    /// Whether a forecast could help.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.bank.is_incomplete()
+    }
+
+    /// Says which experts will be fetched, as far as can be foreseen `distance` layers ahead: each with its place in the router's
+    /// order.
+    pub(crate) fn forecast(&self, distance: usize, choices: impl Iterator<Item = (u32, usize)>) {
+        self.bank.forecast(distance, choices.map(|(id, place)| (ExpertId(id), place)));
     }
 }
 

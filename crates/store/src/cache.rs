@@ -31,9 +31,7 @@ const MEASURING: u64 = 1 << 63;
 /// Parts of the time in which a drive is measured, the best of which counts.
 const MEASURED_WINDOWS: u32 = 5;
 
-/// Guesses in flight. The drive is idle from the last arrival of a layer to the first question of the next, about as long as
-/// one expert takes. The router's first guess is right most often (on random weights at 2 GiB 88 %, where two together reach 82 %
-/// and six 75 %), and with more than one the wrong ones cost what the right ones gained.
+/// Guesses in flight: the next begins when one is there, so that what turns out to be needed waits for one at the most.
 const GUESSED_IN_FLIGHT: usize = 1;
 
 /// Slots that get their memory together.
@@ -249,22 +247,18 @@ impl Inner {
     /// The layer of `keys` runs and needs those.
     pub(crate) fn start_round(&mut self, keys: &[Key]) {
         self.usage.round(keys);
-        self.foresight.round();
         for &key in keys {
             let is_here = self.is_here(key);
             if std::mem::take(&mut self.is_ahead[key as usize]) && is_here {
                 self.traffic.ahead_used += 1;
-                self.foresight.judge(true);
             }
             if is_here { self.traffic.hits += 1 } else { self.traffic.misses += 1 }
         }
         let Some(&key) = keys.first() else { return };
-        let (first, places) = &self.banks[self.bank_of(key)];
-        for wrong in &mut self.is_ahead[*first as usize..][..places.expert_count] {
-            if std::mem::take(wrong) {
-                self.foresight.judge(false);
-            }
-        }
+        let bank = self.bank_of(key);
+        let (first, places) = &self.banks[bank];
+        self.is_ahead[*first as usize..][..places.expert_count].fill(false);
+        self.foresight.follow_up(bank, keys);
     }
 
     fn bank_of(&self, key: Key) -> usize {
@@ -377,14 +371,22 @@ impl Inner {
         self.unused.pop().unwrap_or_else(|| BlobBuf::zeroed(self.slot_bytes))
     }
 
-    /// What to read when nothing that is needed waits for the drive, the most urgent first.
-    pub(crate) fn set_ahead(&mut self, keys: impl Iterator<Item = Key>, is_certain: bool) {
-        self.ahead.clear();
-        self.ahead_at_a_time = if is_certain { CERTAIN_IN_FLIGHT } else { GUESSED_IN_FLIGHT };
-        if is_certain || self.foresight.pays() {
-            self.ahead.extend(keys);
-            self.read_ahead();
-        }
+    /// What will certainly be needed next, to be read when nothing that is needed now waits for the drive.
+    pub(crate) fn set_ahead(&mut self, keys: impl Iterator<Item = Key>) {
+        self.foresight.clear();
+        self.ahead_at_a_time = CERTAIN_IN_FLIGHT;
+        self.ahead = keys.collect();
+        self.read_ahead();
+    }
+
+    /// What the layer of `choices`, which runs `distance` layers from now, would choose as things stand; each with its
+    /// place in the router's order. What is surest is read when nothing that is needed waits for the drive.
+    pub(crate) fn forecast(&mut self, distance: usize, choices: Vec<(Key, usize)>) {
+        let Some(&(key, _)) = choices.first() else { return };
+        self.foresight.forecast(self.bank_of(key), distance, choices);
+        self.ahead_at_a_time = GUESSED_IN_FLIGHT;
+        self.ahead = self.foresight.surest().into();
+        self.collect();
     }
 
     pub(crate) fn read_ahead(&mut self) {

@@ -118,11 +118,29 @@ impl ExpertBank {
         arrivals
     }
 
-    /// Says which experts will be asked for next, certainly or perhaps, the likeliest first. They are read after all that
-    /// has been asked for, and guesses a few at a time, as long as enough of them prove right. Replaces what was said before.
-    pub fn read_ahead(&self, experts: impl Iterator<Item = ExpertId>, is_certain: bool) {
+    /// Says which experts will certainly be asked for next, in that order. They are read after all that has been asked for.
+    /// Replaces what was said or forecast before.
+    pub fn read_ahead(&self, experts: impl Iterator<Item = ExpertId>) {
         if let Kind::Cached { cache, first, .. } = &self.0 {
-            cache.lock().set_ahead(experts.map(|expert| first + expert.0), is_certain);
+            cache.lock().set_ahead(experts.map(|expert| first + expert.0));
+        }
+    }
+
+    /// Whether an expert of this layer may have to be read, so that a forecast could help.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        let Kind::Cached { cache, first, places } = &self.0 else { return false };
+        let inner = cache.lock();
+        (*first..first + places.expert_count as Key).any(|key| !inner.is_here(key))
+    }
+
+    /// Forecasts what this layer will ask for when it runs, `distance` layers from now (1 is the next one): each expert with
+    /// its place in the router's order. What such forecasts have proved to be right about is read after all that has been
+    /// asked for, one expert at a time.
+    pub fn forecast(&self, distance: usize, choices: impl Iterator<Item = (ExpertId, usize)>) {
+        if let Kind::Cached { cache, first, .. } = &self.0 {
+            let choices = choices.map(|(expert, place)| (first + expert.0, place)).collect();
+            cache.lock().forecast(distance, choices);
         }
     }
 }

@@ -119,7 +119,12 @@ impl Simulation {
         let mut arrivals = bank.fetch(&wanted);
         self.check();
         let ahead = self.some_experts();
-        self.banks[(layer + 1) % self.banks.len()].read_ahead(ahead.into_iter(), layer.is_multiple_of(2));
+        let next = &self.banks[(layer + 1) % self.banks.len()];
+        if layer.is_multiple_of(2) {
+            next.read_ahead(ahead.into_iter());
+        } else {
+            next.forecast(1 + ahead.len() % 2, ahead.into_iter().zip(0..));
+        }
         self.check();
         let mut given = Vec::new();
         loop {
