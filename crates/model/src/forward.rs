@@ -153,6 +153,7 @@ impl Model {
         observer: &mut dyn Observer,
     ) -> Result<Act, Error> {
         step.check();
+        let _seat = self.cpu.pool().take_seat();
         self.share_memory(step, kv)?;
         let context = StepContext { spans: &step.spans, rope: self.rope.table(&step.positions()) };
         let [embedding, residual, head] =

@@ -292,7 +292,7 @@ impl Inner {
         {
             self.slots.release(slot);
             self.shrink();
-            self.read_ahead();
+            self.collect();
         }
     }
 

@@ -30,8 +30,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 
+use rustix::thread::CpuSet;
+
 pub use chunks::{Chunked, Stripe, Striped};
-pub use topology::physical_core_count;
+pub use topology::{Seat, physical_core_count};
 
 /// How many pauses a worker spins before it sleeps: about 50 to 100 microseconds.
 const SPINS_BEFORE_SLEEP: u32 = 4_000;
@@ -74,6 +76,8 @@ pub struct Pool {
     workers: Vec<JoinHandle<()>>,
     handles: Vec<Thread>,
     caller: Mutex<()>,
+    /// Processors that no worker has, if each worker has its own.
+    callers_processors: Option<CpuSet>,
 }
 
 impl Pool {
@@ -91,12 +95,13 @@ impl Pool {
             asleep: (0..worker_count).map(|_| AtomicBool::new(false)).collect(),
         });
         let cores = topology::physical_cores();
+        // The first core is left to the caller. Woken workers would otherwise be put beside their waker.
+        let workers_cores = cores.get(1..=worker_count).unwrap_or_default();
         let workers: Vec<_> = (0..worker_count)
             .filter_map(|worker_idx| {
                 let shared = Arc::clone(&shared);
                 let builder = std::thread::Builder::new().name(format!("shoal-compute-{worker_idx}"));
-                // The first core is left to the caller. Woken workers would otherwise be put beside their waker.
-                let cpu = (worker_count < cores.len()).then(|| cores[worker_idx + 1]);
+                let cpu = workers_cores.get(worker_idx).copied();
                 let work = move || {
                     cpu.into_iter().for_each(topology::pin_to);
                     worker_loop(&shared, worker_idx);
@@ -106,7 +111,17 @@ impl Pool {
             })
             .collect();
         let handles = workers.iter().map(|worker| worker.thread().clone()).collect();
-        Self { shared, workers, handles, caller: Mutex::new(()) }
+        let callers_processors =
+            if workers_cores.is_empty() { None } else { topology::beside(workers_cores) };
+        Self { shared, workers, handles, caller: Mutex::new(()), callers_processors }
+    }
+
+    /// Keeps the calling thread off the processors of the workers while the seat lives. To be taken for a series of
+    /// operations: a caller that slept between two of them, such as for a drive, may otherwise wake on a worker's
+    /// processor, and the two take turns there while the caller's own stands idle.
+    #[must_use]
+    pub fn take_seat(&self) -> Seat {
+        Seat::within(self.callers_processors.as_ref())
     }
 
     /// How many threads work on an operation, the caller's included.

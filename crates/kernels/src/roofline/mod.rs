@@ -158,6 +158,7 @@ pub fn measure(isa: Isa, threads: usize) -> Roofline {
     let buffer = read::buffer();
     let bounds = thread_counts(threads).map(|threads| {
         let pool = Arc::new(Pool::new(threads));
+        let _seat = pool.take_seat();
         Bounds {
             threads,
             read_bytes_per_s: read::bytes_per_s(isa, &pool, buffer.as_slice()),

@@ -4,7 +4,7 @@
 //! had, a [`Filled`] gives the memory back. Nothing is shared while a drive writes into it, so no lock and no promise
 //! about lifetimes is needed outside this folder.
 //!
-//! Two ways lead to a drive: `uring` keeps many reads in flight from one thread, past the page cache (Linux); `threads` does the
+//! Two ways lead to a drive: `uring` keeps many reads in flight without a thread, past the page cache (Linux); `threads` does the
 //! same with blocking reads where the first is not allowed. Tests put a third between the store and the drive, which
 //! fails and dawdles as it is told: anything that implements [`Disk`] will do.
 //!
@@ -107,7 +107,7 @@ pub fn open(sources: &[Source], mode: IoMode) -> Result<Box<dyn Disk>, Error> {
     let files: Arc<[DataFile]> = sources.iter().map(DataFile::open).collect::<Result<_, _>>()?;
     #[cfg(target_os = "linux")]
     if mode == IoMode::Auto
-        && let Some(disk) = uring::Uring::start(Arc::clone(&files))
+        && let Some(disk) = uring::Uring::new(Arc::clone(&files))
     {
         return Ok(Box::new(disk));
     }

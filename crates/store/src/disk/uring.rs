@@ -1,20 +1,20 @@
-//! Many reads in flight from one thread, by Linux's io_uring.
+//! Many reads in flight without a thread, by Linux's io_uring.
 //!
-//! The thread sleeps in the kernel until a read ends or a fill arrives (a byte on a socket pair that the ring reads
-//! as well). Every drive has its own queue: reads start in the order they were asked for, as long as no more than
+//! Whoever asks hands the reads to the kernel itself, and takes in what has ended when it next looks. A thread of the disk's own
+//! would have to be given a core first: with one compute thread for each, the scheduler lets it wait for the end of a
+//! slice, 3 ms, as long as a drive takes for an expert, and again when the read has ended.
+//!
+//! Every drive has its own queue: reads start in the order they were asked for, as long as no more than
 //! [`IN_FLIGHT_BYTES`] are on their way to that drive. More makes no drive faster and delays whatever comes next.
 //!
-//! While the kernel writes into a buffer, the buffer lies in `reads.fills` and is neither touched nor dropped: not when
-//! the disk is dropped (the thread then ends with its last read), not when the thread panics (the memory is leaked).
+//! While the kernel writes into a buffer, the buffer lies in `reads.fills` and is neither touched nor dropped: a disk that is
+//! dropped waits for its last read, and if the drive does not answer, the memory is leaked.
 
 use std::collections::{HashMap, VecDeque};
-use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, opcode, squeue, types};
 use shoal_base::BlobBuf;
@@ -30,50 +30,8 @@ const IN_FLIGHT_BYTES: usize = 64 << 20;
 /// Entries of the ring; no more reads are in flight, whatever the number of drives.
 const ENTRIES: u32 = 256;
 
-/// The completion that says that fills have arrived.
-const WAKE: u64 = u64::MAX;
-
-/// A ring and the thread that serves it.
-pub(crate) struct Uring {
-    fills: Sender<Fill>,
-    filled: Receiver<Filled>,
-    waker: UnixStream,
-}
-
-impl Uring {
-    /// A ring that reads `files`; `None` where the system has none to give.
-    pub(crate) fn start(files: Arc<[DataFile]>) -> Option<Self> {
-        let ring = IoUring::new(ENTRIES).ok()?;
-        let mut probe = io_uring::Probe::new();
-        ring.submitter().register_probe(&mut probe).ok()?;
-        if !probe.is_supported(opcode::Read::CODE) {
-            return None;
-        }
-        let (waker, wakened) = UnixStream::pair().ok()?;
-        // A full socket has woken the thread already, so a byte that does not fit may be lost.
-        waker.set_nonblocking(true).ok()?;
-        let (fills, inbox) = channel();
-        let (done, filled) = channel();
-        let mut server = Server::new(ring, files, inbox, done, wakened);
-        std::thread::Builder::new().name("disk".to_owned()).spawn(move || server.serve()).ok()?;
-        Some(Self { fills, filled, waker })
-    }
-}
-
-impl Disk for Uring {
-    fn submit(&mut self, fill: Fill) {
-        self.fills.send(fill).expect("the thread lives as long as this");
-        let _ = self.waker.write(&[0]);
-    }
-
-    fn wait(&mut self, at_most: Duration) -> Option<Filled> {
-        self.filled.recv_timeout(at_most).ok()
-    }
-
-    fn name(&self) -> &'static str {
-        "io_uring"
-    }
-}
+/// How long a disk that is dropped waits for its reads.
+const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// A fill some of whose reads have not ended.
 struct OpenFill {
@@ -101,82 +59,102 @@ struct Drive {
 struct Reads {
     fills: HashMap<u64, OpenFill>,
     in_flight: HashMap<u64, Read>,
-    /// Where the bytes of the socket go; nobody looks at them.
-    wake_bytes: Vec<u8>,
 }
 
-struct Server {
+/// A ring and what it is at.
+pub(crate) struct Uring {
     ring: IoUring,
     files: Arc<[DataFile]>,
-    inbox: Receiver<Fill>,
-    done: Sender<Filled>,
-    wakened: UnixStream,
     /// Never dropped with reads in flight.
     reads: ManuallyDrop<Reads>,
     drives: HashMap<u64, Drive>,
+    ended: VecDeque<Filled>,
     next_id: u64,
-    is_open: bool,
 }
 
-impl Server {
-    fn new(
-        ring: IoUring,
-        files: Arc<[DataFile]>,
-        inbox: Receiver<Fill>,
-        done: Sender<Filled>,
-        wakened: UnixStream,
-    ) -> Self {
-        Self {
+impl Uring {
+    /// A ring that reads `files`; `None` where the system has none to give, or cannot wait for it a limited time.
+    pub(crate) fn new(files: Arc<[DataFile]>) -> Option<Self> {
+        let ring = IoUring::new(ENTRIES).ok()?;
+        let mut probe = io_uring::Probe::new();
+        ring.submitter().register_probe(&mut probe).ok()?;
+        if !probe.is_supported(opcode::Read::CODE) || !ring.params().is_feature_ext_arg() {
+            return None;
+        }
+        Some(Self {
             ring,
             files,
-            inbox,
-            done,
-            wakened,
-            reads: ManuallyDrop::new(Reads { wake_bytes: vec![0; 64], ..Reads::default() }),
+            reads: ManuallyDrop::new(Reads::default()),
             drives: HashMap::new(),
+            ended: VecDeque::new(),
             next_id: 0,
-            is_open: true,
-        }
+        })
     }
 
-    /// Serves until the disk is dropped and nothing is in flight.
-    fn serve(&mut self) {
-        self.listen();
-        while self.is_open || !self.reads.in_flight.is_empty() {
+    /// Takes in what has ended, and starts what may start then.
+    fn take_in(&mut self) {
+        let completions: Vec<(u64, i32)> =
+            self.ring.completion().map(|entry| (entry.user_data(), entry.result())).collect();
+        if !completions.is_empty() {
+            completions.into_iter().for_each(|(id, result)| self.read_ended(id, result));
             self.start_reads();
-            if self.ring.submit_and_wait(1).is_err() {
-                // Interrupted, or out of kernel memory for a moment: nothing was lost, the next turn asks again.
-                std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    /// Sleeps until a read ends, `at_most` so long.
+    fn sleep(&self, at_most: Duration) {
+        let limit = types::Timespec::from(at_most);
+        let args = types::SubmitArgs::new().timespec(&limit);
+        if let Err(error) = self.ring.submitter().submit_with_args(1, &args)
+            && error.raw_os_error() != Some(libc::ETIME)
+        {
+            // Interrupted, or out of kernel memory for a moment: nothing was lost, the next turn asks again.
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+}
+
+impl Disk for Uring {
+    fn submit(&mut self, fill: Fill) {
+        self.take_up(fill);
+        self.start_reads();
+    }
+
+    fn wait(&mut self, at_most: Duration) -> Option<Filled> {
+        let start = Instant::now();
+        loop {
+            self.take_in();
+            let left = at_most.saturating_sub(start.elapsed());
+            if !self.ended.is_empty() || left.is_zero() || self.reads.in_flight.is_empty() {
+                return self.ended.pop_front();
             }
-            let completions: Vec<(u64, i32)> =
-                self.ring.completion().map(|entry| (entry.user_data(), entry.result())).collect();
-            for (id, result) in completions {
-                if id == WAKE { self.wake(result) } else { self.read_ended(id, result) }
+            self.sleep(left);
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "io_uring"
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        self.drives.values_mut().for_each(|drive| drive.waiting.clear());
+        let start = Instant::now();
+        while !self.reads.in_flight.is_empty() {
+            let left = LAST_WAIT.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return;
             }
+            self.take_in();
+            self.sleep(left);
         }
+        // SAFETY: no read is in flight, so the kernel writes to none of the buffers; `reads` is not used again.
+        unsafe { ManuallyDrop::drop(&mut self.reads) };
     }
+}
 
-    /// Asks for the next bytes of the socket.
-    fn listen(&mut self) {
-        let (bytes, len) = (self.reads.wake_bytes.as_mut_ptr(), self.reads.wake_bytes.len() as u32);
-        let entry =
-            opcode::Read::new(types::Fd(self.wakened.as_raw_fd()), bytes, len).build().user_data(WAKE);
-        // SAFETY: `wake_bytes` is never resized, and not dropped unless the server ends by itself, which it does only
-        // after the last such read; nobody but the kernel uses it.
-        unsafe { push(&mut self.ring, &entry) };
-    }
-
-    fn wake(&mut self, bytes: i32) {
-        while let Ok(fill) = self.inbox.try_recv() {
-            self.take_up(fill);
-        }
-        // The end of the socket: the disk was dropped.
-        self.is_open = bytes > 0 || bytes == -libc::EINTR || bytes == -libc::EAGAIN;
-        if self.is_open {
-            self.listen();
-        }
-    }
-
+impl Uring {
     fn take_up(&mut self, fill: Fill) {
         let Fill { ticket, extents, mut buf } = fill;
         let pieces = pieces(&extents, buf.as_mut_slice().len());
@@ -210,6 +188,8 @@ impl Server {
                 self.start(Read { fill, piece, drive });
             }
         }
+        // What the kernel does not take now it is given again when somebody waits.
+        let _ = self.ring.submit();
     }
 
     fn start(&mut self, read: Read) {
@@ -238,7 +218,7 @@ impl Server {
                 Progress::Left(left) => return drive.waiting.push_front((read.fill, left)),
                 Progress::Ended => Err(file.ended(&read.piece, bytes)),
             },
-            Err(_) if result == -libc::EINTR || result == -libc::EAGAIN => {
+            Err(_) if [libc::EINTR, libc::EAGAIN, libc::ECANCELED].contains(&-result) => {
                 return drive.waiting.push_front((read.fill, read.piece));
             }
             Err(_) => Err(file.failed(&read.piece, std::io::Error::from_raw_os_error(-result))),
@@ -255,8 +235,7 @@ impl Server {
 
     fn close(&mut self, id: u64) {
         if let Some(OpenFill { ticket, buf, result, .. }) = self.reads.fills.remove(&id) {
-            // Nobody waits any more once the disk was dropped.
-            let _ = self.done.send(Filled { ticket, buf, result });
+            self.ended.push_back(Filled { ticket, buf, result });
         }
     }
 }
