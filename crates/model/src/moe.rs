@@ -18,7 +18,7 @@ const CHOICES_FOR_ALL: usize = 4;
 const FORESEEN_TOKENS: usize = 4;
 
 /// Layers that are forecast.
-const FORESEEN_LAYERS: usize = 3;
+const FORESEEN_LAYERS: usize = 2;
 
 pub(crate) struct Moe {
     gate: Matrix,
@@ -87,7 +87,8 @@ impl Moe {
             }
         } else if h.rows() <= FORESEEN_TOKENS && self.experts.is_incomplete() {
             let routing = cpu.route(&cpu.matmul(h, &self.gate), &self.spec);
-            self.experts.forecast(distance, routing.experts.into_iter().enumerate().map(|(i, id)| (id, i % k)));
+            self.experts
+                .forecast(distance, routing.experts.into_iter().enumerate().map(|(i, id)| (id, i % k)));
         }
     }
 }

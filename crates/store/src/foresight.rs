@@ -56,7 +56,8 @@ impl Foresight {
     pub(crate) fn surest(&self) -> Vec<Key> {
         let mut guesses: Vec<(f64, Key)> = Vec::new();
         for forecast in &self.forecasts {
-            let nearer = |other: &Forecast| other.layer == forecast.layer && other.distance < forecast.distance;
+            let nearer =
+                |other: &Forecast| other.layer == forecast.layer && other.distance < forecast.distance;
             if self.forecasts.iter().any(nearer) {
                 continue;
             }
