@@ -25,13 +25,20 @@ use crate::slots::{Key, SlotIdx, Slots};
 /// Slots in flight up to which what will certainly be needed is read ahead: enough to keep a drive busy.
 const CERTAIN_IN_FLIGHT: usize = 8;
 
+/// Bytes on their way from a drive while a layer waits for each expert, of one token or a few: the first is to come soon.
+const STEP_DEPTH: usize = 8 << 20;
+
+/// The same while a prompt sweeps through the layers: products take long there, and nobody looks after the drive meanwhile.
+const SWEEP_DEPTH: usize = 64 << 20;
+
 /// Marks the tickets of reads that measure a drive: what comes of them is nobody's.
 const MEASURING: u64 = 1 << 63;
 
 /// Parts of the time in which a drive is measured, the best of which counts.
 const MEASURED_WINDOWS: u32 = 5;
 
-/// Guesses in flight: the next begins when one is there, so that what turns out to be needed waits for one at the most.
+/// Reads in flight up to which a guess is read: only while nothing else is, so that what turns out to be needed waits for one
+/// guess at the most.
 const GUESSED_IN_FLIGHT: usize = 1;
 
 /// Slots that get their memory together.
@@ -144,8 +151,8 @@ pub(crate) struct Inner {
     failed: HashMap<Key, Error>,
     /// What to read when the drive has nothing better to do.
     ahead: VecDeque<Key>,
-    /// How many of them at a time.
-    ahead_at_a_time: usize,
+    /// Whether all of it will be needed.
+    ahead_is_certain: bool,
     is_ahead: Vec<bool>,
     foresight: Foresight,
     /// Whether somebody needs a slot and has none.
@@ -173,7 +180,7 @@ impl Cache {
             slot_bytes: 0,
             failed: HashMap::new(),
             ahead: VecDeque::new(),
-            ahead_at_a_time: 0,
+            ahead_is_certain: false,
             is_ahead: Vec::new(),
             foresight: Foresight::default(),
             is_short: false,
@@ -374,7 +381,8 @@ impl Inner {
     /// What will certainly be needed next, to be read when nothing that is needed now waits for the drive.
     pub(crate) fn set_ahead(&mut self, keys: impl Iterator<Item = Key>) {
         self.foresight.clear();
-        self.ahead_at_a_time = CERTAIN_IN_FLIGHT;
+        self.ahead_is_certain = true;
+        self.disk.set_depth(SWEEP_DEPTH);
         self.ahead = keys.collect();
         self.read_ahead();
     }
@@ -384,14 +392,19 @@ impl Inner {
     pub(crate) fn forecast(&mut self, distance: usize, choices: Vec<(Key, usize)>) {
         let Some(&(key, _)) = choices.first() else { return };
         self.foresight.forecast(self.bank_of(key), distance, choices);
-        self.ahead_at_a_time = GUESSED_IN_FLIGHT;
+        self.ahead_is_certain = false;
+        self.disk.set_depth(STEP_DEPTH);
         self.ahead = self.foresight.surest().into();
         self.collect();
     }
 
     pub(crate) fn read_ahead(&mut self) {
         while let Some(&key) = self.ahead.front() {
-            if self.is_short || self.slots.in_flight_unheld() >= self.ahead_at_a_time {
+            let is_busy = match self.ahead_is_certain {
+                true => self.slots.in_flight_unheld() >= CERTAIN_IN_FLIGHT,
+                false => self.slots.in_flight() >= GUESSED_IN_FLIGHT,
+            };
+            if self.is_short || is_busy {
                 return;
             }
             if !self.is_here(key) {
@@ -485,7 +498,7 @@ impl Inner {
 
     /// Whether anything is on its way.
     pub(crate) fn is_reading(&self) -> bool {
-        self.slots.counts().in_flight > 0
+        self.slots.in_flight() > 0
     }
 
     /// The error of waiting too long for `key`.

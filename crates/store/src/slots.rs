@@ -156,6 +156,11 @@ impl Slots {
         self.slots.iter().filter(is_it).count()
     }
 
+    /// Slots that are being filled.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.slots.iter().filter(|slot| matches!(slot.state, State::InFlight(_))).count()
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         let mut counts = Counts::default();
         for slot in &self.slots {

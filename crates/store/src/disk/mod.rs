@@ -85,6 +85,13 @@ pub trait Disk: Send {
     /// The next fill that has ended, in any order; `None` if none does within `at_most`.
     fn wait(&mut self, at_most: Duration) -> Option<Filled>;
 
+    /// How many bytes may be on their way from one drive from now on, if this one can tell; what is beyond waits in the
+    /// order it was asked for. Reads on their way share what the drive gives, so with few the first is there sooner; with
+    /// many the drive is busy as long as nobody looks.
+    fn set_depth(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
+
     /// How it reads, for a report.
     fn name(&self) -> &'static str;
 }

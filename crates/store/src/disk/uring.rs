@@ -5,7 +5,8 @@
 //! slice, 3 ms, as long as a drive takes for an expert, and again when the read has ended.
 //!
 //! Every drive has its own queue: reads start in the order they were asked for, as long as no more than
-//! [`IN_FLIGHT_BYTES`] are on their way to that drive. More makes no drive faster and delays whatever comes next.
+//! [`IN_FLIGHT_BYTES`] are on their way from that drive, or what [`set_depth`](Disk::set_depth) said. More makes no drive faster
+//! and delays whatever comes next.
 //!
 //! While the kernel writes into a buffer, the buffer lies in `reads.fills` and is neither touched nor dropped: a disk that is
 //! dropped waits for its last read, and if the drive does not answer, the memory is leaked.
@@ -24,7 +25,7 @@ use super::pieces::{Piece, Progress, pieces};
 use super::{Disk, Fill, Filled};
 use crate::Error;
 
-/// Bytes on their way from one drive at most.
+/// Bytes on their way from one drive at most, where nothing else was said.
 const IN_FLIGHT_BYTES: usize = 64 << 20;
 
 /// Entries of the ring; no more reads are in flight, whatever the number of drives.
@@ -70,6 +71,7 @@ pub(crate) struct Uring {
     drives: HashMap<u64, Drive>,
     ended: VecDeque<Filled>,
     next_id: u64,
+    in_flight_max: usize,
 }
 
 impl Uring {
@@ -88,6 +90,7 @@ impl Uring {
             drives: HashMap::new(),
             ended: VecDeque::new(),
             next_id: 0,
+            in_flight_max: IN_FLIGHT_BYTES,
         })
     }
 
@@ -130,6 +133,10 @@ impl Disk for Uring {
             }
             self.sleep(left);
         }
+    }
+
+    fn set_depth(&mut self, bytes: usize) {
+        self.in_flight_max = bytes;
     }
 
     fn name(&self) -> &'static str {
@@ -180,7 +187,7 @@ impl Uring {
             while self.reads.in_flight.len() + 2 < ENTRIES as usize {
                 let Some(queue) = self.drives.get_mut(&drive) else { break };
                 let Some(&(fill, piece)) = queue.waiting.front() else { break };
-                if queue.in_flight_bytes > 0 && queue.in_flight_bytes + piece.len > IN_FLIGHT_BYTES {
+                if queue.in_flight_bytes > 0 && queue.in_flight_bytes + piece.len > self.in_flight_max {
                     break;
                 }
                 queue.waiting.pop_front();
