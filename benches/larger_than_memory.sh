@@ -21,7 +21,7 @@ limited() {
     sync
     echo 3 > /proc/sys/vm/drop_caches
     local out status=0
-    out=$(bash -c 'echo $$ > "$0/cgroup.procs"; exec "$@"' "$group" "$@" 2>/dev/null) || status=$?
+    out=$(bash -c 'echo $$ > "$0/cgroup.procs"; exec "$@"' "$group" "$@" 2>/dev/null | tr -d '\n' | sed "s|$(dirname "$model")/||g") || status=$?
     printf '{"program":"%s","limit_gib":%s,"status":%s,"peak_bytes":%s,"output":%s}\n' \
         "$name" "$limit" "$status" "$(cat "$group/memory.max_usage_in_bytes")" "${out:-null}"
     rmdir "$group"

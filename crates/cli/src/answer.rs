@@ -1,7 +1,7 @@
 //! One answer: from a rendered prompt to text, piece by piece.
 //!
-//! Tokens come from the engine, become text that never splits a character, lose their stop string, and are split into
-//! reasoning and answer; a listener sees each segment as soon as it is certain.
+//! Tokens come from the engine and become segments of reasoning and answer (`AnswerStream`); a listener sees each as soon as it
+//! is certain.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::bail;
 use shoal_base::TokenId;
 use shoal_engine::{Engine, Event, FinishReason, Request, SamplingParams};
-use shoal_text::{Detokenizer, ReasoningSplitter, Segment, StopMatcher, Tokenizer};
+use shoal_text::{AnswerStream, Segment, Tokenizer};
 
 use crate::meter::Meter;
 
@@ -96,12 +96,9 @@ pub(crate) fn answer(
     Ok(Answer { text, reasoning, prompt_tokens, completion_tokens, ended, meter })
 }
 
-/// From tokens to segments.
+/// What has been written so far.
 struct Writer {
-    detokenizer: Detokenizer,
-    stop: StopMatcher,
-    stopped: bool,
-    splitter: Option<ReasoningSplitter>,
+    stream: AnswerStream,
     text: String,
     reasoning: String,
 }
@@ -109,56 +106,31 @@ struct Writer {
 type OnSegment<'a> = &'a mut dyn FnMut(&Segment) -> std::io::Result<()>;
 
 impl Writer {
-    fn new(tokenizer: &Tokenizer, stop: Vec<String>, reasoning: Option<bool>) -> Self {
-        Self {
-            detokenizer: Detokenizer::new(tokenizer),
-            stop: StopMatcher::new(stop),
-            stopped: false,
-            splitter: reasoning.map(ReasoningSplitter::new),
-            text: String::new(),
-            reasoning: String::new(),
-        }
+    fn new(tokenizer: &Tokenizer, stop: Vec<String>, reasoning_open: Option<bool>) -> Self {
+        let stream = AnswerStream::new(tokenizer, stop, reasoning_open);
+        Self { stream, text: String::new(), reasoning: String::new() }
     }
 
     /// Adds a token; says whether a stop string has ended the answer.
     fn push(&mut self, token: TokenId, on_segment: OnSegment<'_>) -> std::io::Result<bool> {
-        let text = self.detokenizer.push(token);
-        let (text, stopped) = self.stop.push(&text);
-        self.stopped = stopped;
-        self.split(&text, on_segment)?;
-        Ok(stopped)
+        let segments = self.stream.push(token);
+        self.emit(segments, on_segment)?;
+        Ok(self.stream.has_stopped())
     }
 
     fn finish(&mut self, on_segment: OnSegment<'_>) -> std::io::Result<()> {
-        if !self.stopped {
-            let tail = self.detokenizer.finish();
-            let (text, stopped) = self.stop.push(&tail);
-            self.split(&text, on_segment)?;
-            if !stopped {
-                let held = self.stop.finish();
-                self.split(&held, on_segment)?;
+        let segments = self.stream.finish();
+        self.emit(segments, on_segment)
+    }
+
+    fn emit(&mut self, segments: Vec<Segment>, on_segment: OnSegment<'_>) -> std::io::Result<()> {
+        for segment in segments {
+            match &segment {
+                Segment::Reasoning(text) => self.reasoning.push_str(text),
+                Segment::Answer(text) => self.text.push_str(text),
             }
+            on_segment(&segment)?;
         }
-        let segments = self.splitter.as_mut().map(ReasoningSplitter::finish).unwrap_or_default();
-        segments.into_iter().try_for_each(|segment| self.emit(segment, on_segment))
-    }
-
-    fn split(&mut self, text: &str, on_segment: OnSegment<'_>) -> std::io::Result<()> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        let segments = match &mut self.splitter {
-            Some(splitter) => splitter.push(text),
-            None => vec![Segment::Answer(text.to_owned())],
-        };
-        segments.into_iter().try_for_each(|segment| self.emit(segment, on_segment))
-    }
-
-    fn emit(&mut self, segment: Segment, on_segment: OnSegment<'_>) -> std::io::Result<()> {
-        match &segment {
-            Segment::Reasoning(text) => self.reasoning.push_str(text),
-            Segment::Answer(text) => self.text.push_str(text),
-        }
-        on_segment(&segment)
+        Ok(())
     }
 }

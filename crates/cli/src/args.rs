@@ -1,5 +1,6 @@
 //! The command line as clap sees it; names as users of other local engines expect them.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,6 +12,7 @@ Examples:
   shoal run minnow \"Once upon a time\"          the model inside this program: no file, no network
   shoal run ./DeepSeek-R1-Distill-Qwen-7B-Q4_K_M.gguf
   echo \"What is a shoal?\" | shoal run -       a prompt from a pipe, the answer to standard output
+  shoal serve                                 the same model for programs that speak OpenAI's API
   shoal pull r1-distill-qwen-1.5b             fetch a model by its name; `shoal list` shows the names
   shoal inspect model.gguf                    what a file holds and how much memory it needs
   shoal bench model.gguf                      tokens per second, bytes per token and what binds";
@@ -27,6 +29,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Chat with a model, or answer one prompt
     Run(RunArgs),
+    /// Answer programs that speak OpenAI's API, over HTTP on this machine
+    Serve(ServeArgs),
     /// Fetch a model by its name in the catalogue
     Pull(PullArgs),
     /// Show the models of the catalogue and which are on this machine
@@ -158,6 +162,32 @@ pub(crate) struct RunArgs {
     pub(crate) color: ColorChoice,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    /// A GGUF file, a name from the catalogue, or `minnow`; by default a small model, fetched on first use
+    pub(crate) model: Option<String>,
+    /// Address to listen on. Any other than this machine's own asks for a key, and makes one if none is given
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    pub(crate) host: IpAddr,
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, short = 'p', value_name = "PORT", default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// Serve only who shows this key. Other users of the machine may see it here: SHOAL_API_KEY or a file is safer
+    #[arg(long, value_name = "KEY", conflicts_with = "api_key_file")]
+    pub(crate) api_key: Option<String>,
+    /// A file with the key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) api_key_file: Option<PathBuf>,
+    /// Conversations that run at a time, each with the whole context
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) parallel: u16,
+    /// Requests that may wait for one of those to end; further ones are told to come back
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(0..=4096))]
+    pub(crate) queue: u16,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
 }

@@ -49,6 +49,8 @@ pub(crate) struct Division {
     /// How many experts there are.
     pub(crate) expert_count: u64,
     pub(crate) context_len: usize,
+    /// How many contexts the KV rows are for.
+    pub(crate) sequences: usize,
     /// Tokens of a prompt that are read in one step.
     pub(crate) prefill_chunk: usize,
 }
@@ -61,11 +63,12 @@ impl Division {
         config: &ModelConfig,
         memory: Option<Bytes>,
         context_len: usize,
+        sequences: usize,
         chunk: Option<usize>,
     ) -> anyhow::Result<Self> {
         let footprint = Footprint::of(checkpoint, config);
         let program = resident_memory() + PROGRAM_GROWTH;
-        let kv = KvCache::bytes_for(config, context_len);
+        let kv = sequences as u64 * KvCache::bytes_for(config, context_len);
         let scratch = |chunk: usize| scratch_bytes(config, chunk.min(context_len), context_len);
         let fixed = program + footprint.fixed() + kv;
         let all_experts = footprint.slots_max * footprint.slot;
@@ -88,6 +91,7 @@ impl Division {
             expert_slots: footprint.slots_min.min(footprint.slots_max),
             expert_count: footprint.slots_max,
             context_len,
+            sequences,
             prefill_chunk,
         };
         if experts_min.saturating_add(computing) > room {
@@ -108,6 +112,14 @@ impl Division {
         self.expert_slots == self.expert_count
     }
 
+    /// Tokens of context, and how often.
+    fn contexts(&self) -> String {
+        match self.sequences {
+            1 => format!("{} tokens", self.context_len),
+            many => format!("{many} times {} tokens", self.context_len),
+        }
+    }
+
     const fn sum(&self) -> u64 {
         self.program + self.weights + self.kv + self.computing + self.experts
     }
@@ -117,7 +129,7 @@ impl Division {
         let total = self.total.unwrap_or(0);
         let mut parts = vec![
             format!("{} for weights that every token needs", Bytes(self.weights)),
-            format!("{} for the KV cache of {} tokens", Bytes(self.kv), self.context_len),
+            format!("{} for the KV cache of {}", Bytes(self.kv), self.contexts()),
             format!("{} to compute", Bytes(self.computing)),
             format!("{} for the program", Bytes(self.program)),
         ];
@@ -127,7 +139,8 @@ impl Division {
         let without_kv = self.sum() - self.kv;
         // A longer context needs more to compute as well, so this errs on the safe side.
         let shorter = (1..self.context_len / 64).rev().map(|blocks| 64 * blocks);
-        let shorter = shorter.into_iter().find(|&len| without_kv + KvCache::bytes_for(config, len) <= total);
+        let kv = |len| self.sequences as u64 * KvCache::bytes_for(config, len);
+        let shorter = shorter.into_iter().find(|&len| without_kv + kv(len) <= total);
         let advice = shorter.map_or_else(
             || "no context is short enough: take a smaller quantisation".to_owned(),
             |len| format!("a context of {len} tokens (--ctx {len}) or a smaller quantisation"),
@@ -147,7 +160,7 @@ impl Division {
             let (slots, count) = (self.expert_slots, self.expert_count);
             parts.push(format!("{slots} of {count} experts {}", Bytes(self.experts)));
         }
-        parts.push(format!("{} tokens of context {}", self.context_len, Bytes(self.kv)));
+        parts.push(format!("context of {} {}", self.contexts(), Bytes(self.kv)));
         parts.push(format!("computing {}", Bytes(self.computing)));
         parts.push(format!("program {}", Bytes(self.program)));
         let total = Bytes(self.total.unwrap_or_else(|| self.sum()));
@@ -165,7 +178,7 @@ mod tests {
         let path = golden_dir("deepseek_v2_lite").join("model.gguf");
         let checkpoint = Checkpoint::open(&path).expect("the golden checkpoint reads");
         let config = ModelConfig::read(&checkpoint).expect("a golden checkpoint");
-        let enough = Division::new("it", &checkpoint, &config, None, 256, Some(64)).expect("no bound");
+        let enough = Division::new("it", &checkpoint, &config, None, 256, 1, Some(64)).expect("no bound");
         assert!(enough.is_resident() && enough.expert_slots == 24, "{enough:?}");
         let slot = enough.experts / 24;
 
@@ -173,7 +186,7 @@ mod tests {
         let block = KvCache::bytes_for(&config, 64);
         let refused = |memory: u64| {
             let memory = Some(Bytes(memory));
-            Division::new("it", &checkpoint, &config, memory, 256, Some(64))
+            Division::new("it", &checkpoint, &config, memory, 256, 1, Some(64))
                 .expect_err("too little")
                 .to_string()
         };
@@ -203,7 +216,8 @@ mod tests {
         let checkpoint = Checkpoint::open(&path).expect("the golden checkpoint reads");
         let config = ModelConfig::read(&checkpoint).expect("a golden checkpoint");
         let memory = Bytes(resident_memory() + PROGRAM_GROWTH + (16 << 20));
-        let division = Division::new("it", &checkpoint, &config, Some(memory), 128, None).expect("it fits");
+        let division =
+            Division::new("it", &checkpoint, &config, Some(memory), 128, 1, None).expect("it fits");
         assert!(division.sum() <= memory.0 && division.prefill_chunk <= 128, "{division:?}");
         assert!(division.line().contains(" experts "), "{}", division.line());
     }

@@ -11,6 +11,8 @@ pub(crate) struct Environment {
     pub(crate) hf_endpoint: Option<String>,
     /// Token for models that ask for one.
     pub(crate) hf_token: Option<String>,
+    /// What clients of a server must show.
+    pub(crate) api_key: Option<String>,
     /// Colour is not wanted (no-color.org).
     pub(crate) no_color: bool,
 }
@@ -22,6 +24,7 @@ impl Environment {
             cache_dir: cache_dir(|name| std::env::var_os(name).filter(|value| !value.is_empty())),
             hf_endpoint: text("HF_ENDPOINT"),
             hf_token: text("HF_TOKEN"),
+            api_key: text("SHOAL_API_KEY"),
             no_color: text("NO_COLOR").is_some(),
         }
     }

@@ -58,6 +58,8 @@ pub(crate) struct Runtime {
     memory: Option<Bytes>,
     ctx: Option<usize>,
     prefill_chunk: Option<usize>,
+    /// Conversations at a time, each with the whole context.
+    sequences: usize,
     measure: Measure,
     cache_dir: PathBuf,
 }
@@ -80,7 +82,12 @@ impl Runtime {
         let threads = args.threads.map_or_else(physical_core_count, |threads| processors.min(threads.into()));
         let memory = args.memory.or_else(available_memory);
         let (ctx, prefill_chunk, cache_dir) = (args.ctx, args.prefill_chunk, environment.cache_dir.clone());
-        Ok(Self { isa, threads, memory, ctx, prefill_chunk, measure, cache_dir })
+        Ok(Self { isa, threads, memory, ctx, prefill_chunk, sequences: 1, measure, cache_dir })
+    }
+
+    /// The same with room for so many conversations at a time.
+    pub(crate) fn for_many(self, sequences: usize) -> Self {
+        Self { sequences, ..self }
     }
 }
 
@@ -112,8 +119,8 @@ pub(crate) fn load(checkpoint: Checkpoint, runtime: &Runtime) -> anyhow::Result<
         Some(ctx) => ctx.min(longest),
     };
     let bounds = runtime.bounds();
-    let division =
-        Division::new(&name, &checkpoint, &config, runtime.memory, context_len, runtime.prefill_chunk)?;
+    let (memory, sequences, chunk) = (runtime.memory, runtime.sequences, runtime.prefill_chunk);
+    let division = Division::new(&name, &checkpoint, &config, memory, context_len, sequences, chunk)?;
     let bar = loading_bar(&name);
     let progress = |done, total| {
         bar.set_length(total);

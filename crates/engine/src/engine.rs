@@ -25,7 +25,13 @@ impl EngineOptions {
     /// Room for one sequence of `context_len` tokens.
     #[must_use]
     pub const fn for_one(context_len: usize) -> Self {
-        Self { context_len, prefill_chunk: 512, block_count: context_len.div_ceil(BLOCK_LEN) }
+        Self::for_many(1, context_len)
+    }
+
+    /// Room for `sequences` at a time, each of `context_len` tokens.
+    #[must_use]
+    pub const fn for_many(sequences: usize, context_len: usize) -> Self {
+        Self { context_len, prefill_chunk: 512, block_count: sequences * context_len.div_ceil(BLOCK_LEN) }
     }
 }
 
@@ -149,6 +155,13 @@ impl Engine {
         let surplus = retained.blocks.split_off(computed.div_ceil(BLOCK_LEN));
         self.pool.give_back(surplus);
         (retained.blocks, computed)
+    }
+
+    /// Tokens of a running request that need not run, or have run: right after [`submit`](Self::submit), those of its
+    /// prompt that an earlier one shared.
+    #[must_use]
+    pub fn computed_len(&self, id: SequenceId) -> usize {
+        self.sequences.iter().find(|sequence| sequence.id == id).map_or(0, |sequence| sequence.computed)
     }
 
     /// Stops a request; nothing more is said of it.

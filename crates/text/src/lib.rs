@@ -9,9 +9,10 @@
 //! [`Tokenizer::encode`] has no way to yield one. The rule for user-defined tokens stands in `added.rs`.
 //!
 //! Reading order: `vocab`, `pretokenizer`, [`Tokenizer`], [`Detokenizer`], [`ReasoningSplitter`], [`StopMatcher`],
-//! [`prompt`].
+//! [`AnswerStream`], which joins those three, [`prompt`].
 
 mod added;
+mod answer;
 mod byte_letters;
 mod detokenize;
 mod error;
@@ -22,6 +23,7 @@ mod stop;
 mod tokenizer;
 mod vocab;
 
+pub use answer::AnswerStream;
 pub use detokenize::Detokenizer;
 pub use error::Error;
 pub use prompt::{Message, Prompt, PromptStyle, Role, Thinking};

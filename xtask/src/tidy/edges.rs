@@ -18,6 +18,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("shoal-model", &["shoal-base", "shoal-quant", "shoal-kernels", "shoal-checkpoint", "shoal-store"]),
     ("shoal-engine", &["shoal-base", "shoal-model", "shoal-store"]),
     ("shoal-hub", &["shoal-base"]),
+    ("shoal-server", &["shoal-base", "shoal-engine", "shoal-text"]),
     (
         "shoal",
         &[
@@ -30,6 +31,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "shoal-model",
             "shoal-engine",
             "shoal-hub",
+            "shoal-server",
         ],
     ),
     ("shoal-testkit", &["shoal-base"]),

@@ -8,4 +8,5 @@ pub(crate) mod logits;
 pub(crate) mod perplexity;
 pub(crate) mod pull;
 pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod shell;

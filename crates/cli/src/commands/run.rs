@@ -169,7 +169,7 @@ fn raw_prompt(messages: &[Message]) -> Prompt {
 }
 
 /// What the arguments say, over what the makers of such models recommend.
-fn sampling(args: &SamplingArgs, style: &PromptStyle) -> SamplingParams {
+pub(crate) fn sampling(args: &SamplingArgs, style: &PromptStyle) -> SamplingParams {
     let usual = SamplingParams::default();
     let filters_off = SamplingParams { top_k: 0, min_p: 0.0, ..usual.clone() };
     let recommended = match style {

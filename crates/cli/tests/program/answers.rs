@@ -59,7 +59,9 @@ fn memory_that_was_asked_for_is_divided_in_the_open_and_experts_come_from_disk()
     let common = ["run", model, "abc", "--raw", "--temp", "0", "-n", "4"];
     let ran = shoal(&[&common[..], &["--memory", "300MiB"]].concat());
     let first = ran.stderr.lines().next().unwrap_or_default();
-    for part in ["memory 300.0 MiB: weights ", " experts ", " tokens of context ", "computing ", "program "] {
+    for part in
+        ["memory 300.0 MiB: weights ", " experts ", "context of 256 tokens ", "computing ", "program "]
+    {
         assert!(first.contains(part), "expected `{part}` in: {}", ran.stderr);
     }
     let json = shoal(&[&common[..], &["--json"]].concat()).json();

@@ -1,0 +1,96 @@
+//! `shoal serve`: the model for programs, over HTTP.
+
+use std::io::Read;
+use std::net::TcpListener;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use shoal_engine::{Engine, EngineOptions};
+use shoal_hub::Catalogue;
+use shoal_server::{ApiKey, ServeOptions, Service, serve};
+
+use crate::args::{SamplingArgs, ServeArgs};
+use crate::commands::run::sampling;
+use crate::environment::Environment;
+use crate::loaded::{Loaded, Measure, Runtime, load};
+use crate::resolve::{MINNOW, open_model};
+
+/// Most bytes of a key.
+const KEY_BYTES_MAX: u64 = 1024;
+
+/// Random bytes of a key that is made here.
+const MADE_KEY_BYTES: usize = 24;
+
+pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result<()> {
+    let key = key(args, environment)?;
+    // Before anything is loaded: who cannot listen need not wait to be told.
+    let listener = TcpListener::bind((args.host, args.port))
+        .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
+    let address = listener.local_addr().context("the address that was taken")?;
+    let sequences = usize::from(args.parallel);
+    let runtime = Runtime::new(&args.runtime, Measure::Never, environment)?.for_many(sequences);
+    let loaded = load(open_model(args.model.as_deref(), environment)?, &runtime)?;
+    let name = served_name(args.model.as_deref(), &loaded);
+    eprintln!("{}", loaded.division.line());
+    let mut options = EngineOptions::for_many(sequences, loaded.context_len);
+    options.prefill_chunk = loaded.prefill_chunk;
+    let service = Service {
+        name: name.clone(),
+        sampling: sampling(&SamplingArgs::default(), &loaded.style),
+        tokenizer: loaded.tokenizer,
+        // Minnow goes on with what it is given.
+        style: (loaded.name != MINNOW).then_some(loaded.style),
+    };
+    let serve_options = ServeOptions { key, places: sequences + usize::from(args.queue) };
+    eprintln!("serving {name} at http://{address}/v1 (Ctrl-C ends it)");
+    Ok(serve(listener, Engine::new(loaded.model, options), service, &serve_options)?)
+}
+
+/// What clients call the model: as it was called here, or as the file is.
+fn served_name(asked: Option<&str>, loaded: &Loaded) -> String {
+    match asked {
+        _ if loaded.name == MINNOW => MINNOW.to_owned(),
+        None => Catalogue::builtin().default_model().name.to_owned(),
+        Some(asked) => {
+            let path = Path::new(asked);
+            let stem = path.file_stem().filter(|_| path.extension().is_some_and(|ext| ext == "gguf"));
+            stem.map_or_else(|| asked.to_owned(), |stem| stem.to_string_lossy().into_owned())
+        }
+    }
+}
+
+/// The key that clients must show: what was given, or for an address that others reach, one that is made.
+fn key(args: &ServeArgs, environment: &Environment) -> anyhow::Result<Option<ApiKey>> {
+    let given = match (&args.api_key, &args.api_key_file) {
+        (Some(key), _) => Some(key.clone()),
+        (None, Some(file)) => Some(read_key(file)?),
+        (None, None) => environment.api_key.clone(),
+    };
+    if let Some(key) = given {
+        if key.is_empty() || key.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            bail!("the API key is empty or has spaces or line breaks in it; expected one word");
+        }
+        return Ok(Some(ApiKey::new(key)));
+    }
+    if args.host.is_loopback() {
+        return Ok(None);
+    }
+    let mut bytes = [0; MADE_KEY_BYTES];
+    let source = "/dev/urandom";
+    std::fs::File::open(source).and_then(|mut file| file.read_exact(&mut bytes)).with_context(|| {
+        format!("cannot make an API key from {source}; give one with --api-key-file or SHOAL_API_KEY")
+    })?;
+    let key: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    eprintln!(
+        "others reach this address, so clients must show this API key, which is not shown again: {key}"
+    );
+    Ok(Some(ApiKey::new(key)))
+}
+
+fn read_key(file: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(file)
+        .and_then(|opened| opened.take(KEY_BYTES_MAX).read_to_string(&mut text))
+        .with_context(|| format!("cannot read the API key from {}", file.display()))?;
+    Ok(text.trim().to_owned())
+}

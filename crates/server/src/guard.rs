@@ -1,0 +1,142 @@
+//! Who may ask: the checks that every request passes first.
+//!
+//! A server on the loopback address is safe from other machines, but not from pages in a browser on this one. A page from
+//! elsewhere that was led to this address by its own name (DNS rebinding) shows that name as `Host`; one that simply
+//! sends a request shows where it came from as `Origin`. Neither is answered. Who holds a key shows it, whatever the path.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq;
+
+use crate::error::ApiError;
+
+/// Answered without a key: says only that the process lives.
+const OPEN_PATHS: [&str; 1] = ["/health"];
+
+/// A secret; it is never printed.
+#[derive(Clone)]
+pub struct ApiKey(String);
+
+impl ApiKey {
+    /// The key `text`.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Takes as long for a wrong key as for the right one.
+    fn is(&self, found: &str) -> bool {
+        self.0.as_bytes().ct_eq(found.as_bytes()).into()
+    }
+}
+
+impl std::fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ApiKey(..)")
+    }
+}
+
+pub(crate) struct Guard {
+    pub(crate) key: Option<ApiKey>,
+    /// Whether only this machine reaches the server.
+    pub(crate) is_loopback: bool,
+}
+
+impl Guard {
+    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let host = text(header::HOST).unwrap_or_default();
+        if self.is_loopback && !is_this_machine(host) {
+            let message = format!("`Host: {host}` is not this machine; ask for localhost");
+            return Err(ApiError::forbidden(message));
+        }
+        if let Some(origin) = headers.get(header::ORIGIN) {
+            let origin = origin.to_str().unwrap_or("?");
+            let is_own = origin.split_once("://").is_some_and(|(_, authority)| authority == host);
+            if !is_own {
+                return Err(ApiError::forbidden(format!("pages from `{origin}` may not ask this server")));
+            }
+        }
+        let Some(key) = &self.key else { return Ok(()) };
+        let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+        let found = bearer.or_else(|| headers.get("x-api-key").and_then(|value| value.to_str().ok()));
+        if OPEN_PATHS.contains(&path) || found.is_some_and(|found| key.is(found)) {
+            return Ok(());
+        }
+        Err(ApiError::no_key())
+    }
+}
+
+/// Whether a `Host` names the loopback address, with or without a port.
+fn is_this_machine(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map_or(rest, |(name, _)| name),
+        None => host.split_once(':').map_or(host, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    match guard.admit(request.uri().path(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn names_of_this_machine_are_known_and_others_are_not() {
+        for host in ["localhost", "LOCALHOST:80", "127.0.0.1:8080", "127.1.2.3", "[::1]:80", "[::1]"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in
+            ["", "example.com", "localhost.example.com", "192.168.0.1:80", "[::2]", "127.0.0.1.nip.io"]
+        {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn pages_from_elsewhere_are_not_answered() {
+        let guard = Guard { key: None, is_loopback: true };
+        let asks =
+            |pairs: &[(&'static str, &'static str)]| guard.admit("/v1/models", &headers(pairs)).is_ok();
+        assert!(asks(&[("host", "localhost:1")]));
+        assert!(asks(&[("host", "localhost:1"), ("origin", "http://localhost:1")]));
+        assert!(!asks(&[("host", "localhost:1"), ("origin", "http://localhost:2")]));
+        assert!(!asks(&[("host", "localhost:1"), ("origin", "null")]));
+        assert!(!asks(&[("host", "evil.example:1")]), "another name for this address");
+        assert!(!asks(&[]), "no host at all");
+        let open = Guard { key: None, is_loopback: false };
+        assert!(open.admit("/v1/models", &headers(&[("host", "box.lan")])).is_ok());
+    }
+
+    #[test]
+    fn a_key_is_asked_for_everywhere_but_for_life() {
+        let guard = Guard { key: Some(ApiKey::new("secret".to_owned())), is_loopback: true };
+        let asks = |path: &str, name: &'static str, value: &'static str| {
+            guard.admit(path, &headers(&[("host", "localhost"), (name, value)])).is_ok()
+        };
+        assert!(asks("/health", "accept", "*/*"));
+        for path in ["/v1/models", "/ready", "/", "/v1/chat/completions"] {
+            assert!(asks(path, "authorization", "Bearer secret"), "{path}");
+            assert!(asks(path, "x-api-key", "secret"), "{path}");
+            assert!(!asks(path, "authorization", "Bearer secre"), "{path}");
+            assert!(!asks(path, "authorization", "secret"), "{path}");
+            assert!(!asks(path, "accept", "*/*"), "{path}");
+        }
+        assert!(!format!("{:?}", guard.key).contains("secret"));
+    }
+}

@@ -1,0 +1,136 @@
+//! HTTP in, HTTP out: the API that existing clients speak, over an engine that runs in a thread of its own.
+//!
+//! ```text
+//! request ──▶ guard (host, origin, key) ──▶ chat::request (fields to a prompt) ──▶ worker (the engine's thread)
+//! response ◀── chat::response or chat::stream (segments to JSON) ◀── updates ◀──────────┘
+//! ```
+//! A request takes a place first; when all are taken it is told to come back, never kept in an unbounded line. A client that
+//! goes away drops its end of the updates, and the worker ends its sequence at the next step. Every field of a
+//! request is honoured or refused by name (`fields`); every error is one sentence in the dialect of the API (`error`).
+//!
+//! Reading order: [`Service`] and [`serve`], `connections`, `worker`, `fields`, `chat`, `guard`, `error`.
+
+mod chat;
+mod connections;
+mod error;
+mod fields;
+mod guard;
+mod models;
+mod state;
+mod worker;
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{get, post};
+use shoal_engine::{Engine, SamplingParams};
+use shoal_text::{PromptStyle, Tokenizer};
+
+pub use guard::ApiKey;
+use state::State;
+
+/// Most bytes of a request.
+const BODY_BYTES_MAX: usize = 8 << 20;
+
+/// What is served.
+pub struct Service {
+    /// What clients call the model.
+    pub name: String,
+    /// Its vocabulary.
+    pub tokenizer: Tokenizer,
+    /// Its form of a conversation; `None` for a model that goes on with what it is given.
+    pub style: Option<PromptStyle>,
+    /// How tokens are chosen where a request does not say.
+    pub sampling: SamplingParams,
+}
+
+/// To whom, and how many.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// What clients must show; without it everyone who reaches the address is served.
+    pub key: Option<ApiKey>,
+    /// Requests that may run or wait at a time.
+    pub places: usize,
+}
+
+/// Why the server ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened to.
+    #[error("cannot listen: {0}")]
+    Listen(#[source] std::io::Error),
+    /// The system gave no thread, or no way to wait.
+    #[error("cannot start: {0}")]
+    Start(#[source] std::io::Error),
+}
+
+/// Answers requests to `engine` that come to `listener` until the process is asked to end (SIGINT or SIGTERM); then lets the answers
+/// that are being written come to their end. A second request to end is obeyed at once.
+///
+/// # Errors
+/// If the address cannot be listened to.
+pub fn serve(
+    listener: TcpListener,
+    engine: Engine,
+    service: Service,
+    options: &ServeOptions,
+) -> Result<(), Error> {
+    listener.set_nonblocking(true).map_err(Error::Listen)?;
+    let address = listener.local_addr().map_err(Error::Listen)?;
+    let context_len = engine.context_len();
+    let (jobs, worker) = worker::start(engine).map_err(Error::Start)?;
+    let state = Arc::new(State::new(service, jobs, context_len, options.places));
+    let guard = Arc::new(guard::Guard { key: options.key.clone(), is_loopback: address.ip().is_loopback() });
+    let app = router(Arc::clone(&state), guard);
+    // One thread is enough: all it does is hand text about. The others compute.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(Error::Listen)?;
+        let ended = async move {
+            asked_to_end().await;
+            state.is_ready.store(false, Ordering::SeqCst);
+            tokio::spawn(async {
+                asked_to_end().await;
+                std::process::exit(130);
+            });
+        };
+        connections::serve(listener, app, ended).await;
+        Ok(())
+    })?;
+    drop(runtime);
+    // All handles to it are gone now, so the engine's thread ends.
+    let _ = worker.join();
+    Ok(())
+}
+
+fn router(state: Arc<State>, guard: Arc<guard::Guard>) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat::completions))
+        .route("/chat/completions", post(chat::completions))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{id}", get(models::one))
+        .route("/health", get(models::health))
+        .route("/ready", get(models::ready))
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::wrong_method)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(guard, guard::check))
+        .with_state(state)
+}
+
+/// Returns when the process is asked to end.
+async fn asked_to_end() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        return;
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

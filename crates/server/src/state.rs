@@ -1,0 +1,103 @@
+//! What all requests share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use shoal_base::TokenId;
+use shoal_engine::SamplingParams;
+use shoal_text::{Message, Piece, Prompt, PromptStyle, Thinking, Tokenizer};
+use tokio::sync::Semaphore;
+
+use crate::Service;
+use crate::error::ApiError;
+use crate::worker::{Job, Place};
+
+pub(crate) struct State {
+    pub(crate) name: String,
+    pub(crate) tokenizer: Tokenizer,
+    style: Option<PromptStyle>,
+    pub(crate) sampling: SamplingParams,
+    pub(crate) end_tokens: Vec<TokenId>,
+    /// Most tokens of a prompt and its answer.
+    pub(crate) context_len: usize,
+    pub(crate) is_ready: AtomicBool,
+    /// When this began, in seconds since 1970: what a model's `created` says.
+    pub(crate) started: u64,
+    jobs: mpsc::Sender<Job>,
+    places: Arc<Semaphore>,
+    requests: AtomicU64,
+}
+
+impl State {
+    pub(crate) fn new(service: Service, jobs: mpsc::Sender<Job>, context_len: usize, places: usize) -> Self {
+        let Service { name, tokenizer, style, sampling } = service;
+        let ids = (0..tokenizer.vocab_len() as u32).map(TokenId);
+        let end_tokens = ids.filter(|&id| tokenizer.is_end(id)).collect();
+        Self {
+            name,
+            tokenizer,
+            style,
+            sampling,
+            end_tokens,
+            context_len,
+            is_ready: AtomicBool::new(true),
+            started: now(),
+            jobs,
+            places: Arc::new(Semaphore::new(places)),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// A place among those who run or wait.
+    ///
+    /// # Errors
+    /// If all are taken.
+    pub(crate) fn take_place(&self) -> Result<Place, ApiError> {
+        Arc::clone(&self.places).try_acquire_owned().map(Place::new).map_err(|_| ApiError::busy())
+    }
+
+    pub(crate) fn submit(&self, job: Job) -> Result<(), ApiError> {
+        self.jobs.send(job).map_err(|_| ApiError::internal("the engine has ended".to_owned()))
+    }
+
+    /// The conversation as the model reads it, as text pieces and as tokens.
+    pub(crate) fn render(
+        &self,
+        messages: &[Message],
+        thinking: Thinking,
+    ) -> Result<(Prompt, Vec<TokenId>), ApiError> {
+        let prompt = match &self.style {
+            Some(style) => style.render(messages, thinking),
+            None => Ok(continued(messages)),
+        };
+        let prompt = prompt.map_err(|error| ApiError::invalid("messages", error.to_string()))?;
+        let tokens = self.tokenizer.encode_pieces(&prompt.pieces);
+        let mut tokens = tokens.map_err(|error| ApiError::invalid("messages", error.to_string()))?;
+        if self.style.is_none() && self.tokenizer.adds_bos() {
+            tokens.splice(0..0, self.tokenizer.bos());
+        }
+        Ok((prompt, tokens))
+    }
+
+    /// Whether answers are split into reasoning and what is said.
+    pub(crate) const fn splits_reasoning(&self) -> bool {
+        self.style.is_some()
+    }
+
+    /// A name for a request that no other has while the server runs.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.requests.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// All texts, one after the other: for a model without a form of conversation.
+fn continued(messages: &[Message]) -> Prompt {
+    let text = messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n\n");
+    Prompt { pieces: vec![Piece::Text(text)], reasoning_open: false }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
