@@ -1,7 +1,7 @@
 //! Connections: taken in one by one, each with a limit to what it may cost.
 //!
 //! A client that connects and sends nothing, or half of a request's head, is let go after [`HEAD_TIME_MAX`]; the body has a limit of its
-//! own (`chat`). No more than [`CONNECTIONS_MAX`] are open at a time: those beyond are closed at once, before a byte of
+//! own (`answer`). No more than [`CONNECTIONS_MAX`] are open at a time: those beyond are closed at once, before a byte of
 //! theirs is read, so that those within are served.
 
 use std::future::Future;

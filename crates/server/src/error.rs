@@ -42,11 +42,11 @@ impl ApiError {
     }
 
     /// The prompt leaves no room for an answer.
-    pub(crate) fn too_long(found: usize, limit: usize) -> Self {
+    pub(crate) fn too_long(param: &str, found: usize, limit: usize) -> Self {
         let message = format!(
             "the prompt has {found} tokens, but the context holds {limit} and one must be left for the answer"
         );
-        Self { code: Some("context_length_exceeded"), ..Self::invalid("messages", message) }
+        Self { code: Some("context_length_exceeded"), ..Self::invalid(param, message) }
     }
 
     /// Every place is taken.

@@ -1,22 +1,26 @@
 //! HTTP in, HTTP out: the API that existing clients speak, over an engine that runs in a thread of its own.
 //!
 //! ```text
-//! request ──▶ guard (host, origin, key) ──▶ chat::request (fields to a prompt) ──▶ worker (the engine's thread)
-//! response ◀── chat::response or chat::stream (segments to JSON) ◀── updates ◀──────────┘
+//! request ──▶ guard (host, origin, key) ──▶ chat or text (fields to a prompt) ──▶ worker (the engine's thread)
+//! response ◀── answer::whole or answer::stream (segments to JSON) ◀── updates ◀──────────┘
 //! ```
 //! A request takes a place first; when all are taken it is told to come back, never kept in an unbounded line. A client that
 //! goes away drops its end of the updates, and the worker ends its sequence at the next step. Every field of a
 //! request is honoured or refused by name (`fields`); every error is one sentence in the dialect of the API (`error`).
 //!
-//! Reading order: [`Service`] and [`serve`], `connections`, `worker`, `fields`, `chat`, `guard`, `error`.
+//! Reading order: [`Service`] and [`serve`], `connections`, `worker`, `fields`, `generation`, `chat`, `text`, `answer`, `guard`,
+//! `error`.
 
+mod answer;
 mod chat;
 mod connections;
 mod error;
 mod fields;
+mod generation;
 mod guard;
 mod models;
 mod state;
+mod text;
 mod worker;
 
 use std::net::TcpListener;
@@ -111,6 +115,10 @@ fn router(state: Arc<State>, guard: Arc<guard::Guard>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat::completions))
         .route("/chat/completions", post(chat::completions))
+        .route("/v1/completions", post(text::completions))
+        .route("/completions", post(text::completions))
+        .route("/tokenize", post(text::tokenize))
+        .route("/detokenize", post(text::detokenize))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::one))
         .route("/health", get(models::health))

@@ -278,3 +278,27 @@ fn a_drive_that_fails_while_it_is_measured_serves_later_requests() {
     let ids = [ExpertId(1), ExpertId(2)];
     assert_eq!(count(&bank, &ids), ids.len(), "what else was on its way is nobody's");
 }
+
+#[test]
+fn a_guess_waits_until_nothing_that_is_needed_is_on_its_way() {
+    let disk = Mended { waiting: VecDeque::new(), is_sound: Arc::new(AtomicBool::new(true)) };
+    let cache = Cache::new(Box::new(disk), vec![String::new(); 2], None, Duration::from_secs(1));
+    let [bank, next] = [0, 1].map(|layer| ExpertBank::cached(cache.clone(), places(layer)));
+    let slot_bytes = cache.lock().slot_bytes() as u64;
+    cache.lock().set_budget(Some(4 * slot_bytes));
+    let ids = |round: usize| [ExpertId((round % EXPERTS) as u32)];
+    for round in 0..300 {
+        assert_eq!(count(&bank, &ids(round)), 1);
+        next.forecast(1, ids(round).into_iter().zip(0..));
+        assert_eq!(count(&next, &ids(round)), 1);
+    }
+    let ahead = || cache.lock().traffic().ahead;
+    let before = ahead();
+    assert!(before > 100, "what always comes true is read: {before}");
+    let mut arrivals = bank.fetch(&[ExpertId(4), ExpertId(5)]);
+    next.forecast(1, [ExpertId(6)].into_iter().zip(0..));
+    assert_eq!(ahead(), before, "two that are needed are on their way");
+    while !arrivals.take().expect("the drive is sound").is_empty() {}
+    drop(arrivals);
+    assert_eq!(ahead(), before + 1, "now the drive is idle");
+}

@@ -341,3 +341,43 @@ fn an_address_that_is_taken_is_told_at_once() {
     let port = server.address.rsplit(':').next().expect("a port");
     shoal(&["serve", "minnow", "--port", port]).refused(&["cannot listen on 127.0.0.1", port]);
 }
+
+#[test]
+fn texts_and_tokens_go_on_as_they_stand() {
+    let server = Server::start(&[]);
+    let post = |path: &str, body: &Value| server.ask("POST", path, "", body.to_string().as_bytes());
+    let expected = shoal(&["run", "minnow", "Once upon a time", "--temp", "0", "-n", "24", "--json"]).json();
+    let of_text = json!({"prompt": "Once upon a time", "temperature": 0, "max_tokens": 24});
+    let whole = post("/v1/completions", &of_text).json();
+    assert_eq!(whole["choices"][0]["text"], expected["answer"]);
+    assert_eq!(whole["object"], "text_completion");
+    assert!(whole.get("thinking").is_none(), "{whole}");
+
+    let parts = post("/v1/completions", &with(of_text.clone(), "stream", true.into())).events();
+    let text = parts.iter().filter_map(|part| part["choices"][0]["text"].as_str()).collect::<String>();
+    assert_eq!(text, expected["answer"].as_str().expect("text"));
+
+    let tokens = |special: bool| {
+        let reply = post("/tokenize", &json!({"content": "Once upon a time", "add_special": special})).json();
+        reply["tokens"].clone()
+    };
+    let of_tokens = with(of_text.clone(), "prompt", tokens(true));
+    assert_eq!(post("/v1/completions", &of_tokens).json()["choices"][0]["text"], expected["answer"]);
+    assert_eq!(tokens(true).as_array().map(Vec::len), tokens(false).as_array().map(|ids| ids.len() + 1));
+    let back = post("/detokenize", &json!({"tokens": tokens(false)})).json();
+    assert_eq!(back["content"], "Once upon a time");
+
+    for (name, value, part) in [
+        ("prompt", json!([]), "one at the least"),
+        ("prompt", json!([99_999_999]), "ids below"),
+        ("prompt", json!(["a", "b"]), "ids below"),
+        ("prompt", Value::Null, "found none"),
+        ("echo", json!(true), "not supported"),
+        ("suffix", json!("the end"), "not supported"),
+        ("messages", json!([]), "not a field"),
+    ] {
+        post("/v1/completions", &with(of_text.clone(), name, value)).refused(400, Some(name), part);
+    }
+    post("/detokenize", &json!({"tokens": [99_999_999]})).refused(400, Some("tokens"), "ids below");
+    post("/tokenize", &json!({})).refused(400, Some("content"), "found none");
+}

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{Stream, unfold};
-use serde_json::{Map, Value, json};
-use shoal_text::Segment;
+use serde_json::{Value, json};
+use shoal_engine::FinishReason;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::Head;
-use super::response::{failure, finish_reason, headed, timings, usage};
+use super::whole::{choice, failure, headed, timings, usage};
+use super::{Form, Head};
 use crate::worker::{Done, Update};
 
 /// How long a stream may say nothing.
@@ -36,7 +36,9 @@ pub(super) fn answer(
     include_usage: bool,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let mut streaming = Streaming { head, updates, include_usage, ready: VecDeque::new(), has_ended: false };
-    streaming.chunk(json!({ "role": "assistant", "content": "" }), Value::Null);
+    if let Form::Chat { .. } = streaming.head.form {
+        streaming.chunk(json!({ "delta": { "role": "assistant", "content": "" } }), None);
+    }
     let events = unfold(streaming, |mut streaming| async {
         let data = streaming.next().await?;
         Some((Ok(Event::default().data(data)), streaming))
@@ -49,12 +51,7 @@ impl Streaming {
     async fn next(&mut self) -> Option<String> {
         while self.ready.is_empty() && !self.has_ended {
             match self.updates.recv().await {
-                Some(Update::Segment(Segment::Answer(text))) => {
-                    self.chunk(json!({ "content": text }), Value::Null);
-                }
-                Some(Update::Segment(Segment::Reasoning(text))) => {
-                    self.chunk(json!({ "reasoning_content": text }), Value::Null);
-                }
+                Some(Update::Segment(segment)) => self.chunk(self.head.form.part(Some(&segment)), None),
                 Some(Update::Done(done)) => self.end(&done),
                 other => {
                     self.ready.push_back(failure(other).to_json().to_string());
@@ -65,10 +62,9 @@ impl Streaming {
         self.ready.pop_front()
     }
 
-    fn chunk(&mut self, delta: Value, finish_reason: Value) {
-        let choice = json!({ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason });
-        let mut object = headed(&self.head, "chat.completion.chunk");
-        object.insert("choices".to_owned(), json!([choice]));
+    fn chunk(&mut self, what: Value, reason: Option<FinishReason>) {
+        let mut object = headed(&self.head, self.head.form.kinds()[1]);
+        object.insert("choices".to_owned(), json!([choice(what, reason)]));
         if self.include_usage {
             object.insert("usage".to_owned(), Value::Null);
         }
@@ -76,9 +72,9 @@ impl Streaming {
     }
 
     fn end(&mut self, done: &Done) {
-        self.chunk(Value::Object(Map::new()), finish_reason(done.reason).into());
+        self.chunk(self.head.form.part(None), Some(done.reason));
         if self.include_usage {
-            let mut object = headed(&self.head, "chat.completion.chunk");
+            let mut object = headed(&self.head, self.head.form.kinds()[1]);
             object.insert("choices".to_owned(), json!([]));
             object.insert("usage".to_owned(), usage(done));
             object.insert("timings".to_owned(), timings(done));

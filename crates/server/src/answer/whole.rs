@@ -6,7 +6,7 @@ use shoal_engine::FinishReason;
 use shoal_text::Segment;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use super::Head;
+use super::{Form, Head};
 use crate::error::ApiError;
 use crate::worker::{Done, Update};
 
@@ -38,17 +38,8 @@ pub(super) fn failure(update: Option<Update>) -> ApiError {
 }
 
 fn whole(head: &Head, content: String, reasoning: Option<String>, done: &Done) -> Value {
-    let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
-    if let Some(reasoning) = reasoning {
-        message["reasoning_content"] = Value::String(reasoning);
-    }
-    let choice = json!({
-        "index": 0,
-        "message": message,
-        "logprobs": null,
-        "finish_reason": finish_reason(done.reason),
-    });
-    let mut object = headed(head, "chat.completion");
+    let mut object = headed(head, head.form.kinds()[0]);
+    let choice = choice(head.form.whole(content, reasoning), Some(done.reason));
     object.insert("choices".to_owned(), json!([choice]));
     object.insert("usage".to_owned(), usage(done));
     object.insert("timings".to_owned(), timings(done));
@@ -57,21 +48,28 @@ fn whole(head: &Head, content: String, reasoning: Option<String>, done: &Done) -
 
 /// What every object of an answer begins with.
 pub(super) fn headed(head: &Head, kind: &str) -> Map<String, Value> {
-    let object = json!({
-        "id": head.id,
-        "object": kind,
-        "created": head.created,
-        "model": head.model,
-        "system_fingerprint": concat!("shoal-", env!("CARGO_PKG_VERSION")),
-        "thinking": { "type": if head.is_thinking { "enabled" } else { "disabled" } },
-    });
-    match object {
-        Value::Object(object) => object,
-        _ => Map::new(),
+    let mut object = Map::new();
+    let mut say = |name: &str, value: Value| object.insert(name.to_owned(), value);
+    say("id", head.id.as_str().into());
+    say("object", kind.into());
+    say("created", head.created.into());
+    say("model", head.model.as_str().into());
+    say("system_fingerprint", concat!("shoal-", env!("CARGO_PKG_VERSION")).into());
+    if let Form::Chat { is_thinking } = head.form {
+        say("thinking", json!({ "type": if is_thinking { "enabled" } else { "disabled" } }));
     }
+    object
 }
 
-pub(super) const fn finish_reason(reason: FinishReason) -> &'static str {
+/// `what` was said, as the one choice there is, and why it ended there.
+pub(super) fn choice(mut what: Value, reason: Option<FinishReason>) -> Value {
+    what["index"] = 0.into();
+    what["logprobs"] = Value::Null;
+    what["finish_reason"] = reason.map_or(Value::Null, |reason| finish_reason(reason).into());
+    what
+}
+
+const fn finish_reason(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::End => "stop",
         FinishReason::Length => "length",

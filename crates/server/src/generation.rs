@@ -1,0 +1,139 @@
+//! The fields that every request for text has: how tokens are chosen, when the answer ends, how it is sent.
+
+use serde_json::{Map, Number, Value, json};
+use shoal_base::TokenId;
+use shoal_engine::SamplingParams;
+
+use crate::error::ApiError;
+use crate::fields::Fields;
+use crate::state::State;
+
+/// Most stop texts of a request.
+const STOPS_MAX: usize = 16;
+/// Most bytes of a stop text.
+const STOP_BYTES_MAX: usize = 256;
+/// Most tokens with a bias.
+const BIASES_MAX: usize = 1024;
+
+/// Fields that say something about the caller or help to find a cache, and nothing about the answer.
+const LABELS: [&str; 3] = ["user", "safety_identifier", "prompt_cache_key"];
+
+/// How an answer is to be made and sent.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    pub(crate) sampling: SamplingParams,
+    pub(crate) max_tokens: Option<usize>,
+    pub(crate) stop: Vec<String>,
+    pub(crate) stream: bool,
+    pub(crate) include_usage: bool,
+}
+
+impl Generation {
+    /// Takes those fields, the name of the model among them.
+    ///
+    /// # Errors
+    /// If one says what cannot be done.
+    pub(crate) fn take(fields: &mut Fields, state: &State) -> Result<Self, ApiError> {
+        let model: Option<String> = fields.take("model", "the name of a model")?;
+        if let Some(asked) = model.filter(|asked| *asked != state.name) {
+            return Err(ApiError::no_model(&asked, &state.name));
+        }
+        Ok(Self {
+            sampling: sampling(fields, &state.sampling, state.tokenizer.vocab_len())?,
+            max_tokens: max_tokens(fields)?,
+            stop: stop(fields)?,
+            stream: fields.take("stream", "true or false")?.unwrap_or(false),
+            include_usage: include_usage(fields)?,
+        })
+    }
+}
+
+/// What this server cannot do yet may be asked for in the one way that means "do not"; what is left then is refused.
+pub(crate) fn refuse_what_is_not_there(mut fields: Fields) -> Result<(), ApiError> {
+    fields.only("n", &[json!(1)])?;
+    fields.only("store", &[json!(false)])?;
+    fields.only("service_tier", &[json!("auto"), json!("default")])?;
+    fields.drop_labels(&LABELS);
+    fields.finish("")
+}
+
+fn sampling(
+    fields: &mut Fields,
+    usual: &SamplingParams,
+    vocab_len: usize,
+) -> Result<SamplingParams, ApiError> {
+    let mut sampling = usual.clone();
+    for (name, value) in [
+        ("temperature", &mut sampling.temperature),
+        ("top_p", &mut sampling.top_p),
+        ("min_p", &mut sampling.min_p),
+        ("repeat_penalty", &mut sampling.repeat_penalty),
+        ("frequency_penalty", &mut sampling.frequency_penalty),
+        ("presence_penalty", &mut sampling.presence_penalty),
+    ] {
+        *value = fields.take(name, "a number")?.unwrap_or(*value);
+    }
+    // What vLLM calls it.
+    let repetition = fields.take("repetition_penalty", "a number")?;
+    sampling.repeat_penalty = repetition.unwrap_or(sampling.repeat_penalty);
+    sampling.top_k = fields.take("top_k", "a number, 0 for all")?.unwrap_or(sampling.top_k);
+    if let Some(seed) = fields.take::<Number>("seed", "a whole number")? {
+        let whole = seed.as_u64().or_else(|| seed.as_i64().map(i64::cast_unsigned));
+        let bad = || ApiError::invalid("seed", format!("`seed`: expected a whole number, found {seed}"));
+        sampling.seed = whole.ok_or_else(bad)?;
+    }
+    let biases: Option<Map<String, Value>> =
+        fields.take("logit_bias", "an object of token ids and numbers")?;
+    for (id, bias) in biases.unwrap_or_default() {
+        let token = id.parse().ok().filter(|&id: &u32| (id as usize) < vocab_len);
+        let (Some(token), Some(bias)) = (token, bias.as_f64()) else {
+            let message = format!("`logit_bias`: expected ids below {vocab_len} and numbers");
+            return Err(ApiError::invalid("logit_bias", message));
+        };
+        sampling.logit_bias.push((TokenId(token), bias as f32));
+    }
+    if sampling.logit_bias.len() > BIASES_MAX {
+        let message = format!("`logit_bias`: expected at most {BIASES_MAX} tokens");
+        return Err(ApiError::invalid("logit_bias", message));
+    }
+    sampling.check().map_err(|error| match error {
+        shoal_engine::Error::BadSampling { name, .. } => ApiError::invalid(name, error.to_string()),
+        other => ApiError::internal(other.to_string()),
+    })?;
+    Ok(sampling)
+}
+
+fn max_tokens(fields: &mut Fields) -> Result<Option<usize>, ApiError> {
+    let mut most = None;
+    for name in ["max_completion_tokens", "max_tokens"] {
+        let found: Option<u32> = fields.take(name, "a number from 1")?;
+        if found == Some(0) {
+            return Err(ApiError::invalid(name, format!("`{name}`: expected a number from 1, found 0")));
+        }
+        most = most.or(found);
+    }
+    Ok(most.map(|most| most as usize))
+}
+
+fn stop(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
+    let expected = format!("a text, or at most {STOPS_MAX}, each of at most {STOP_BYTES_MAX} bytes");
+    let bad = || ApiError::invalid("stop", format!("`stop`: expected {expected}"));
+    let stops = match fields.take::<Value>("stop", &expected)? {
+        None => Vec::new(),
+        Some(Value::String(stop)) => vec![stop],
+        Some(other) => serde_json::from_value::<Vec<String>>(other).map_err(|_| bad())?,
+    };
+    if stops.len() > STOPS_MAX || stops.iter().any(|stop| stop.len() > STOP_BYTES_MAX) {
+        return Err(bad());
+    }
+    Ok(stops)
+}
+
+fn include_usage(fields: &mut Fields) -> Result<bool, ApiError> {
+    let options: Option<Map<String, Value>> = fields.take("stream_options", "an object")?;
+    let Some(mut options) = options.map(Fields::of) else { return Ok(false) };
+    let include = options.take("include_usage", "true or false")?.unwrap_or(false);
+    options.only("include_obfuscation", &[json!(false)])?;
+    options.finish("stream_options.")?;
+    Ok(include)
+}
