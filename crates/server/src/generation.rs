@@ -38,12 +38,13 @@ impl Generation {
         if let Some(asked) = model.filter(|asked| *asked != state.name) {
             return Err(ApiError::no_model(&asked, &state.name));
         }
+        let stream = fields.take("stream", "true or false")?.unwrap_or(false);
         Ok(Self {
             sampling: sampling(fields, &state.sampling, state.tokenizer.vocab_len())?,
             max_tokens: max_tokens(fields)?,
             stop: stop(fields)?,
-            stream: fields.take("stream", "true or false")?.unwrap_or(false),
-            include_usage: include_usage(fields)?,
+            stream,
+            include_usage: include_usage(fields, stream)?,
         })
     }
 }
@@ -129,11 +130,15 @@ fn stop(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
     Ok(stops)
 }
 
-fn include_usage(fields: &mut Fields) -> Result<bool, ApiError> {
+fn include_usage(fields: &mut Fields, stream: bool) -> Result<bool, ApiError> {
     let options: Option<Map<String, Value>> = fields.take("stream_options", "an object")?;
     let Some(mut options) = options.map(Fields::of) else { return Ok(false) };
     let include = options.take("include_usage", "true or false")?.unwrap_or(false);
     options.only("include_obfuscation", &[json!(false)])?;
     options.finish("stream_options.")?;
+    if !stream {
+        let message = "`stream_options` says how to stream; leave it out, or ask for `stream`".to_owned();
+        return Err(ApiError::invalid("stream_options", message));
+    }
     Ok(include)
 }

@@ -7,11 +7,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use shoal_base::TokenId;
 use shoal_engine::SamplingParams;
 use shoal_text::{Message, Piece, Prompt, PromptStyle, Thinking, Tokenizer};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Service;
 use crate::error::ApiError;
 use crate::worker::{Job, Place};
+
+/// Memory for the bodies of all requests together, until they are understood: of the longest ones, nearly four.
+const BODIES_BYTES_MAX: usize = 32 << 20;
 
 pub(crate) struct State {
     pub(crate) name: String,
@@ -26,6 +29,8 @@ pub(crate) struct State {
     pub(crate) started: u64,
     jobs: mpsc::Sender<Job>,
     places: Arc<Semaphore>,
+    /// Kibibytes that bodies may still take.
+    bodies: Arc<Semaphore>,
     requests: AtomicU64,
 }
 
@@ -45,6 +50,7 @@ impl State {
             started: now(),
             jobs,
             places: Arc::new(Semaphore::new(places)),
+            bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX >> 10)),
             requests: AtomicU64::new(0),
         }
     }
@@ -57,8 +63,21 @@ impl State {
         Arc::clone(&self.places).try_acquire_owned().map(Place::new).map_err(|_| ApiError::busy())
     }
 
+    /// Room for a body of `bytes` among all that are being read and understood.
+    ///
+    /// # Errors
+    /// If others have it.
+    pub(crate) fn take_body_share(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        let kibibytes = (bytes >> 10) as u32 + 1;
+        Arc::clone(&self.bodies).try_acquire_many_owned(kibibytes).map_err(|_| ApiError::busy())
+    }
+
     pub(crate) fn submit(&self, job: Job) -> Result<(), ApiError> {
-        self.jobs.send(job).map_err(|_| ApiError::internal("the engine has ended".to_owned()))
+        self.jobs.send(job).map_err(|_| {
+            // Whoever asks whether this server is ready is told the truth from now on.
+            self.is_ready.store(false, Ordering::SeqCst);
+            ApiError::internal("the engine has ended".to_owned())
+        })
     }
 
     /// The conversation as the model reads it, as text pieces and as tokens.

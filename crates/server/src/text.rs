@@ -60,7 +60,7 @@ fn given_tokens(state: &state::State, param: &str, list: Value) -> Result<Vec<To
 
 /// `{"content": TEXT}` to `{"tokens": [ID, …]}`; `"add_special": true` begins as a sequence does.
 pub(crate) async fn tokenize(State(state): Shared, request: Request) -> Result<Json<Value>, ApiError> {
-    let mut fields = Fields::parse(&read_body(request).await?)?;
+    let mut fields = Fields::parse(&read_body(&state, request).await?.bytes)?;
     let missing = || ApiError::invalid("content", "`content`: expected a text, found none".to_owned());
     let text: String = fields.take("content", "a text")?.ok_or_else(missing)?;
     let is_begun = fields.take("add_special", "true or false")?.unwrap_or(false);
@@ -77,7 +77,7 @@ pub(crate) async fn tokenize(State(state): Shared, request: Request) -> Result<J
 
 /// `{"tokens": [ID, …]}` to `{"content": TEXT}`.
 pub(crate) async fn detokenize(State(state): Shared, request: Request) -> Result<Json<Value>, ApiError> {
-    let mut fields = Fields::parse(&read_body(request).await?)?;
+    let mut fields = Fields::parse(&read_body(&state, request).await?.bytes)?;
     let tokens = fields.take::<Value>("tokens", "a list of token ids")?.unwrap_or_default();
     fields.finish("")?;
     let mut detokenizer = Detokenizer::new(&state.tokenizer);

@@ -227,6 +227,11 @@ fn fields_are_honoured_or_refused_by_name() {
         Some("stream_options.verbose"),
         "not a field",
     );
+    one("stream_options", json!({"include_usage": true})).refused(
+        400,
+        Some("stream_options"),
+        "how to stream",
+    );
     one("messages", json!([{"role": "pirate", "content": "x"}])).refused(
         400,
         Some("messages[0].role"),
@@ -269,6 +274,21 @@ fn what_is_no_request_gets_an_error_and_the_server_lives() {
     let mut long = server.connect();
     let head = format!("POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: 9000000\r\n\r\n", server.address);
     long.write_all(head.as_bytes()).expect("the head is taken");
+    // Five bodies of eight megabytes are more than all may take; they promise them and send nothing.
+    let promise = |_| {
+        let mut stream = server.connect();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: 8000000\r\n\r\n", server.address);
+        stream.write_all(head.as_bytes()).expect("the head is taken");
+        stream
+    };
+    let promised: Vec<TcpStream> = (0..4).map(promise).collect();
+    std::thread::sleep(Duration::from_millis(200));
+    let mut fifth = promise(4);
+    let mut refused = [0; 12];
+    fifth.read_exact(&mut refused).expect("an answer before the body");
+    assert_eq!(&refused, b"HTTP/1.1 429");
+    drop(promised);
     let mut status = [0; 12];
     long.read_exact(&mut status).expect("an answer before the body");
     assert_eq!(&status, b"HTTP/1.1 413");

@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use shoal_base::TokenId;
 use shoal_text::{AnswerStream, Segment};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::BODY_BYTES_MAX;
@@ -118,11 +119,12 @@ pub(crate) async fn answer(
     request: Request,
     ask: fn(&State, Fields) -> Result<Ask, ApiError>,
 ) -> Result<Response, ApiError> {
-    let body = read_body(request).await?;
+    let body = read_body(&state, request).await?;
     let place = state.take_place()?;
     // Templates and tokenizers take their time with long conversations; others are answered meanwhile.
     let asked = tokio::task::spawn_blocking(move || {
-        let asked = ask(&state, Fields::parse(&body)?)?;
+        let asked = ask(&state, Fields::parse(&body.bytes)?)?;
+        drop(body);
         start(&state, asked, place)
     });
     let asked =
@@ -134,8 +136,14 @@ pub(crate) async fn answer(
     }
 }
 
+/// The bytes of a body, and the share of what all bodies may take together.
+pub(crate) struct Body {
+    pub(crate) bytes: Bytes,
+    _share: OwnedSemaphorePermit,
+}
+
 /// The body of `request`, within its limits.
-pub(crate) async fn read_body(request: Request) -> Result<Bytes, ApiError> {
+pub(crate) async fn read_body(state: &State, request: Request) -> Result<Body, ApiError> {
     let length =
         request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: u64| length > BODY_BYTES_MAX as u64) {
@@ -143,16 +151,25 @@ pub(crate) async fn read_body(request: Request) -> Result<Bytes, ApiError> {
             format!("the body has {} bytes, but at most {BODY_BYTES_MAX} are read", length.unwrap_or(0));
         return Err(ApiError::body(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
+    // A body that does not say how long it is may be as long as any.
+    let share = state.take_body_share(length.unwrap_or(BODY_BYTES_MAX as u64) as usize)?;
     let Ok(body) = tokio::time::timeout(BODY_TIME_MAX, Bytes::from_request(request, &())).await else {
         let message = format!("the body did not come within {} seconds", BODY_TIME_MAX.as_secs());
         return Err(ApiError::body(StatusCode::REQUEST_TIMEOUT, message));
     };
-    body.map_err(|rejection| ApiError::body(rejection.status(), rejection.body_text()))
+    let bytes = body.map_err(|rejection| ApiError::body(rejection.status(), rejection.body_text()))?;
+    Ok(Body { bytes, _share: share })
 }
 
 /// Hands what is asked to the engine.
 fn start(state: &State, ask: Ask, place: Place) -> Result<Asked, ApiError> {
     let Ask { form, param, tokens, reasoning_open, generation } = ask;
+    if tokens.is_empty() {
+        return Err(ApiError::invalid(
+            param,
+            format!("`{param}`: the prompt has no tokens; expected at least one"),
+        ));
+    }
     if tokens.len() >= state.context_len {
         return Err(ApiError::too_long(param, tokens.len(), state.context_len));
     }

@@ -1,6 +1,7 @@
 //! A whole answer as one object; and the parts that streams have as well.
 
 use axum::Json;
+use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 use shoal_engine::FinishReason;
 use shoal_text::Segment;
@@ -31,7 +32,7 @@ pub(super) async fn answer(
 /// Why there will be no answer.
 pub(super) fn failure(update: Option<Update>) -> ApiError {
     match update {
-        Some(Update::Refused(error)) => ApiError::invalid("messages", error.to_string()),
+        Some(Update::Refused(error)) => ApiError::body(StatusCode::BAD_REQUEST, error.to_string()),
         Some(Update::Failed(why)) => ApiError::internal(format!("the answer ends here: {why}")),
         _ => ApiError::internal("the engine has ended".to_owned()),
     }
