@@ -63,8 +63,7 @@ pub(crate) fn answer(
     let prompt_tokens = ask.prompt.len();
     let end_tokens: Vec<TokenId> =
         (0..tokenizer.vocab_len() as u32).map(TokenId).filter(|&id| tokenizer.is_end(id)).collect();
-    let request =
-        Request { prompt: ask.prompt, sampling: ask.sampling, max_tokens: ask.max_tokens, end_tokens };
+    let request = Request { end_tokens, ..Request::new(ask.prompt, ask.sampling, ask.max_tokens) };
     let id = engine.submit(request)?;
     let mut writer = Writer::new(tokenizer, ask.stop, ask.split_reasoning.then_some(ask.reasoning_open));
     let mut meter = Meter::default();
@@ -78,6 +77,7 @@ pub(crate) fn answer(
         meter.add(&report, start.elapsed());
         for event in events {
             match event {
+                Event::Prompt(..) | Event::Logprobs(..) => {}
                 Event::Token(_, token) => {
                     completion_tokens += 1;
                     if writer.push(token, on_segment)? {
@@ -128,6 +128,8 @@ impl Writer {
             match &segment {
                 Segment::Reasoning(text) => self.reasoning.push_str(text),
                 Segment::Answer(text) => self.text.push_str(text),
+                // Calls are told apart only where functions are offered.
+                Segment::CallBegin(_) | Segment::CallArguments(_) => {}
             }
             on_segment(&segment)?;
         }

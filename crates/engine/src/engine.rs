@@ -1,12 +1,19 @@
 //! Requests in, tokens out: the loop around the model.
+//!
+//! A request is taken up with nothing computed and no block. Before each step it is looked up how much more of each prompt is known
+//! from others (`adopt`), then the step is planned and the blocks for it are taken; after it, blocks that have become
+//! whole are published for others to find. So of two equal prompts that come together the second reads what
+//! the first has just computed. There are as many blocks as all sequences together can need, and what
+//! nobody needs is kept: see `kv_blocks`.
 
-use shoal_base::{BlockId, TokenId};
+use shoal_base::TokenId;
 use shoal_model::kv_cache::BLOCK_LEN;
 use shoal_model::{Ignore, KvCache, Logits, Model, ModelConfig, Span, Step, Traffic, Work};
 
 use crate::Error;
-use crate::kv_blocks::BlockPool;
+use crate::kv_blocks::{BlockPool, Known};
 use crate::request::{Request, SequenceId};
+use crate::sampler::Logprobs;
 use crate::scheduler::{Share, plan};
 use crate::sequence::Sequence;
 
@@ -45,15 +52,28 @@ pub enum FinishReason {
 }
 
 /// What a step did for one sequence.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
+    /// More of the prompt is read.
+    Prompt(SequenceId, PromptProgress),
+    /// How likely the token of the next event was, if the request asked.
+    Logprobs(SequenceId, Logprobs),
     /// The next token of the answer.
     Token(SequenceId, TokenId),
     /// The answer is complete.
     Finished(SequenceId, FinishReason),
-    /// The answer ends here, because weights that it needs could not be read: in one sentence, why. Other requests, and
-    /// the same one again, may fare better.
+    /// The answer ends here, because weights that it needs could not be read, or its constraint cannot be kept: in one sentence,
+    /// why. Other requests, and in the first case the same one again, may fare better.
     Failed(SequenceId, String),
+}
+
+/// How far a prompt is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromptProgress {
+    /// Tokens of the prompt whose rows are there.
+    pub computed: usize,
+    /// Of those, how many were there from earlier prompts.
+    pub cached: usize,
 }
 
 /// What a step cost.
@@ -69,19 +89,12 @@ pub struct StepReport {
     pub traffic: Traffic,
 }
 
-/// The KV blocks of an ended sequence, kept for a prompt that begins alike.
-struct Retained {
-    tokens: Vec<TokenId>,
-    blocks: Vec<BlockId>,
-}
-
 /// A model and the sequences that run on it.
 pub struct Engine {
     model: Model,
     kv: KvCache,
     pool: BlockPool,
     sequences: Vec<Sequence>,
-    retained: Option<Retained>,
     options: EngineOptions,
     next_id: u64,
 }
@@ -92,7 +105,7 @@ impl Engine {
     pub fn new(model: Model, options: EngineOptions) -> Self {
         let kv = KvCache::new(model.config(), options.block_count);
         let pool = BlockPool::new(options.block_count);
-        Self { model, kv, pool, sequences: Vec::new(), retained: None, options, next_id: 0 }
+        Self { model, kv, pool, sequences: Vec::new(), options, next_id: 0 }
     }
 
     /// The model.
@@ -107,28 +120,31 @@ impl Engine {
         self.options.context_len
     }
 
-    /// Takes up a request. What its prompt shares with the last ended sequence is not computed again.
+    /// Takes up a request. What its prompt shares with earlier ones of the same salt is not computed again.
     ///
     /// # Errors
-    /// If the prompt is empty, too long or names unknown tokens, a sampling parameter is out of range, or the KV
-    /// cache is full.
+    /// If the prompt is empty, too long or names unknown tokens, a sampling parameter is out of range, or as many
+    /// requests run as there is room for.
     pub fn submit(&mut self, request: Request) -> Result<SequenceId, Error> {
         self.check(&request)?;
-        let (blocks, computed) = self.take_retained(&request.prompt);
-        let longest = (request.prompt.len() + request.max_tokens).min(self.options.context_len);
-        let needed = longest.div_ceil(BLOCK_LEN).saturating_sub(blocks.len());
-        if needed > self.pool.free_count() {
-            let free = self.pool.free_count();
-            self.pool.give_back(blocks);
-            return Err(Error::CacheFull { needed, free });
+        if !self.has_room() {
+            return Err(Error::Full { limit: self.room() });
         }
-        let mut blocks = blocks;
-        // All blocks at once: a request that starts can end.
-        blocks.extend((0..needed).map_while(|_| self.pool.take()));
         let id = SequenceId(self.next_id);
         self.next_id += 1;
-        self.sequences.push(Sequence::new(id, request, computed, blocks));
+        self.sequences.push(Sequence::new(id, request));
         Ok(id)
+    }
+
+    /// Whether one more request may run.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.sequences.len() < self.room()
+    }
+
+    /// Requests that may run at a time: each of them may fill a context.
+    fn room(&self) -> usize {
+        self.pool.total() / self.options.context_len.div_ceil(BLOCK_LEN)
     }
 
     fn check(&self, request: &Request) -> Result<(), Error> {
@@ -146,24 +162,6 @@ impl Engine {
         request.sampling.check()
     }
 
-    /// Blocks kept from the last sequence and how many tokens of `prompt` they hold. The last token of a prompt
-    /// always runs: its logits are wanted.
-    fn take_retained(&mut self, prompt: &[TokenId]) -> (Vec<BlockId>, usize) {
-        let Some(mut retained) = self.retained.take() else { return (Vec::new(), 0) };
-        let shared = prompt.iter().zip(&retained.tokens).take_while(|(a, b)| a == b).count();
-        let computed = shared.min(prompt.len() - 1);
-        let surplus = retained.blocks.split_off(computed.div_ceil(BLOCK_LEN));
-        self.pool.give_back(surplus);
-        (retained.blocks, computed)
-    }
-
-    /// Tokens of a running request that need not run, or have run: right after [`submit`](Self::submit), those of its
-    /// prompt that an earlier one shared.
-    #[must_use]
-    pub fn computed_len(&self, id: SequenceId) -> usize {
-        self.sequences.iter().find(|sequence| sequence.id == id).map_or(0, |sequence| sequence.computed)
-    }
-
     /// Stops a request; nothing more is said of it.
     pub fn cancel(&mut self, id: SequenceId) {
         if let Some(idx) = self.sequences.iter().position(|sequence| sequence.id == id) {
@@ -173,9 +171,13 @@ impl Engine {
 
     /// Forgets what was kept of ended sequences.
     pub fn forget(&mut self) {
-        if let Some(retained) = self.retained.take() {
-            self.pool.give_back(retained.blocks);
-        }
+        self.pool.forget();
+    }
+
+    /// The KV blocks.
+    #[must_use]
+    pub const fn blocks(&self) -> &BlockPool {
+        &self.pool
     }
 
     /// Whether any request runs.
@@ -187,6 +189,7 @@ impl Engine {
     /// Runs one step. Does nothing while idle. A step whose weights cannot be read ends the requests that took part in
     /// it ([`Event::Failed`]) and nothing else.
     pub fn step(&mut self) -> (Vec<Event>, StepReport) {
+        (0..self.sequences.len()).for_each(|idx| self.adopt(idx));
         let states: Vec<_> = self.sequences.iter().map(Sequence::state).collect();
         let shares = plan(&states, self.options.prefill_chunk);
         if shares.is_empty() {
@@ -206,7 +209,8 @@ impl Engine {
         };
         report.work = self.model.work() - work_before;
         report.traffic = self.model.traffic() - traffic_before;
-        let mut events = Vec::new();
+        let reading = shares.iter().filter(|share| states[share.sequence].prompt_left > 0);
+        let mut events: Vec<Event> = reading.map(|share| self.sequences[share.sequence].progress()).collect();
         let mut ended = Vec::new();
         let completing = shares.iter().filter(|share| share.completes);
         for (row, share) in completing.enumerate() {
@@ -233,8 +237,73 @@ impl Engine {
         events
     }
 
+    /// Takes over what is known of a sequence's prompt beyond what it has.
+    fn adopt(&mut self, idx: usize) {
+        let sequence = &mut self.sequences[idx];
+        while sequence.computed == sequence.published {
+            let Some(known) = self.pool.find(&sequence.name, sequence.wanted()) else { return };
+            let len = match known {
+                Known::Whole(block) => {
+                    sequence.blocks.push(block);
+                    sequence.name = sequence.name.then(&sequence.tokens[sequence.computed..][..BLOCK_LEN]);
+                    sequence.published += BLOCK_LEN;
+                    BLOCK_LEN
+                }
+                Known::Beginning { block, len } => {
+                    let own = self.pool.take();
+                    if let Some(own) = own {
+                        self.kv.copy_positions(block, own, len);
+                        sequence.blocks.push(own);
+                    }
+                    self.pool.let_go(block);
+                    // Every block is in use; one will be left for this sequence once that one is let go.
+                    if own.is_none() {
+                        return;
+                    }
+                    len
+                }
+            };
+            sequence.computed += len;
+            sequence.cached += len;
+        }
+    }
+
+    /// Takes the blocks that a share of a step is written to.
+    fn take_blocks(&mut self, share: &Share) {
+        let sequence = &mut self.sequences[share.sequence];
+        let needed = (sequence.computed + share.tokens).div_ceil(BLOCK_LEN);
+        while sequence.blocks.len() < needed {
+            sequence.blocks.push(self.pool.take().expect("each sequence has room for a context"));
+        }
+    }
+
+    /// Makes the blocks of a sequence that have become whole known to others.
+    fn publish(&mut self, idx: usize) {
+        let reusable = self.reusable_len(idx);
+        let sequence = &mut self.sequences[idx];
+        while sequence.published + BLOCK_LEN <= reusable {
+            let tokens = &sequence.tokens[sequence.published..][..BLOCK_LEN];
+            let block = &mut sequence.blocks[sequence.published / BLOCK_LEN];
+            *block = self.pool.publish(*block, &sequence.name, tokens);
+            sequence.name = sequence.name.then(tokens);
+            sequence.published += BLOCK_LEN;
+        }
+    }
+
+    /// How many tokens of a sequence have rows that a prompt's would equal. Generated tokens of latent attention went in by
+    /// the absorbed form; a prompt takes the expanded one, so they are computed again: a kept prefix must not change an
+    /// answer.
+    fn reusable_len(&self, idx: usize) -> usize {
+        let sequence = &self.sequences[idx];
+        match self.model.config() {
+            ModelConfig::Llama(_) => sequence.computed,
+            ModelConfig::Deepseek(_) => sequence.computed.min(sequence.prompt_len),
+        }
+    }
+
     /// Runs the shares through the model; one row of logits for each that completes.
     fn forward(&mut self, shares: &[Share]) -> Result<Logits, Error> {
+        shares.iter().for_each(|share| self.take_blocks(share));
         let mut tokens = Vec::new();
         let mut spans = Vec::new();
         let mut logits = Vec::new();
@@ -256,43 +325,62 @@ impl Engine {
         let logits = self.model.forward(&step, &mut self.kv, &mut Ignore)?;
         for share in shares {
             self.sequences[share.sequence].computed += share.tokens;
+            self.publish(share.sequence);
         }
         Ok(logits)
     }
 
-    /// Takes an ended sequence out and keeps what a next prompt may share.
+    /// Takes an ended sequence out and keeps what a later prompt may share.
     fn end(&mut self, idx: usize) {
+        let reusable = self.reusable_len(idx);
         let mut sequence = self.sequences.remove(idx);
-        self.forget();
-        // Generated tokens of latent attention went in by the absorbed form; a prompt takes the expanded one, so
-        // they are computed again: a kept prefix must not change an answer.
-        let reusable = match self.model.config() {
-            ModelConfig::Llama(_) => sequence.computed,
-            ModelConfig::Deepseek(_) => sequence.computed.min(sequence.prompt_len),
-        };
-        sequence.tokens.truncate(reusable);
-        let surplus = sequence.blocks.split_off(reusable.div_ceil(BLOCK_LEN));
-        self.pool.give_back(surplus);
-        self.retained = Some(Retained { tokens: sequence.tokens, blocks: sequence.blocks });
+        if sequence.published < reusable {
+            let tokens = &sequence.tokens[sequence.published..reusable];
+            let block = &mut sequence.blocks[sequence.published / BLOCK_LEN];
+            *block = self.pool.publish(*block, &sequence.name, tokens);
+        }
+        // The last goes first: see `kv_blocks`.
+        sequence.blocks.into_iter().rev().for_each(|block| self.pool.let_go(block));
     }
 }
 
 /// Samples the next token of `sequence`; says whether the answer has ended.
 fn advance(sequence: &mut Sequence, logits: &[f32], context_len: usize, events: &mut Vec<Event>) -> bool {
+    let id = sequence.id;
     if sequence.max_tokens == 0 {
-        events.push(Event::Finished(sequence.id, FinishReason::Length));
+        events.push(Event::Finished(id, FinishReason::Length));
         return true;
     }
-    let token = sequence.sampler.sample(logits, &sequence.tokens);
+    let token = match choose(sequence, logits) {
+        Ok(token) => token,
+        Err(why) => {
+            events.push(Event::Failed(id, why));
+            return true;
+        }
+    };
     if sequence.end_tokens.contains(&token) {
-        events.push(Event::Finished(sequence.id, FinishReason::End));
+        events.push(Event::Finished(id, FinishReason::End));
         return true;
     }
     sequence.tokens.push(token);
-    events.push(Event::Token(sequence.id, token));
+    if let Some(count) = sequence.logprobs {
+        events.push(Event::Logprobs(id, Logprobs::of(logits, token, count)));
+    }
+    events.push(Event::Token(id, token));
     if sequence.generated_len() >= sequence.max_tokens || sequence.tokens.len() >= context_len {
-        events.push(Event::Finished(sequence.id, FinishReason::Length));
+        events.push(Event::Finished(id, FinishReason::Length));
         return true;
     }
     false
+}
+
+/// The next token, within the constraint of its sequence.
+fn choose(sequence: &mut Sequence, logits: &[f32]) -> Result<TokenId, String> {
+    let allowed = sequence.constraint.as_mut().map(|constraint| constraint.allowed()).transpose()?.flatten();
+    let token = sequence.sampler.sample(logits, &sequence.tokens, allowed.as_ref());
+    let token = token.ok_or("no token may follow here under the format that was asked for")?;
+    if let Some(constraint) = &mut sequence.constraint {
+        constraint.accept(token)?;
+    }
+    Ok(token)
 }

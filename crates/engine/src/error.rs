@@ -44,15 +44,11 @@ pub enum Error {
         /// The value given.
         found: f64,
     },
-    /// All KV blocks are in use.
-    #[error(
-        "the KV cache is full: {needed} more blocks are needed and {free} are free; wait for another request to end"
-    )]
-    CacheFull {
-        /// Blocks the request needs.
-        needed: usize,
-        /// Blocks not in use.
-        free: usize,
+    /// As many requests run as the KV cache has contexts for.
+    #[error("{limit} requests run already, and the KV cache is for that many; wait for one to end")]
+    Full {
+        /// Requests that may run at a time.
+        limit: usize,
     },
     /// The model could not run.
     #[error(transparent)]

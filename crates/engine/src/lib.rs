@@ -7,18 +7,20 @@
 //! What it does not know: text, files, HTTP, clocks. Who wants a speed measures around [`Engine::step`], which
 //! reports how many tokens and weight bytes went by.
 //!
-//! Reading order: [`request`], [`sampler`], [`kv_blocks`], `sequence`, [`scheduler`], [`engine`], [`scorer`].
+//! Reading order: [`request`], [`sampler`], [`prefix`], [`kv_blocks`], `sequence`, [`scheduler`], [`engine`], [`scorer`].
 
 pub mod engine;
 mod error;
 pub mod kv_blocks;
+pub mod prefix;
 pub mod request;
 pub mod sampler;
 pub mod scheduler;
 pub mod scorer;
 mod sequence;
 
-pub use engine::{Engine, EngineOptions, Event, FinishReason, StepReport};
+pub use engine::{Engine, EngineOptions, Event, FinishReason, PromptProgress, StepReport};
 pub use error::Error;
-pub use request::{Request, SamplingParams, SequenceId};
+pub use request::{Constraint, Request, SamplingParams, SequenceId, TokenSet};
+pub use sampler::{Logprob, Logprobs};
 pub use scorer::Scorer;

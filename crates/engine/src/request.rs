@@ -8,8 +8,37 @@ use crate::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SequenceId(pub u64);
 
+/// Says which tokens may come next, as an answer is written.
+pub trait Constraint: Send {
+    /// The tokens that may follow; `None` for all. A token that ends the answer must be among them where it may end.
+    ///
+    /// # Errors
+    /// If that cannot be said: in one sentence, why. The answer ends there.
+    fn allowed(&mut self) -> Result<Option<TokenSet>, String>;
+
+    /// Hears which token came.
+    ///
+    /// # Errors
+    /// As [`Constraint::allowed`].
+    fn accept(&mut self, token: TokenId) -> Result<(), String>;
+}
+
+/// A set of tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenSet {
+    /// One bit for each id, the lowest first; what is beyond is not in the set.
+    pub bits: Vec<u32>,
+}
+
+impl TokenSet {
+    /// Whether `token` is in it.
+    #[must_use]
+    pub fn contains(&self, token: TokenId) -> bool {
+        self.bits.get(token.idx() / 32).is_some_and(|word| word >> (token.0 % 32) & 1 == 1)
+    }
+}
+
 /// One prompt and how to continue it.
-#[derive(Clone, Debug)]
 pub struct Request {
     /// Token ids of the prompt.
     pub prompt: Vec<TokenId>,
@@ -19,6 +48,12 @@ pub struct Request {
     pub max_tokens: usize,
     /// Tokens that end the answer; they are not part of it.
     pub end_tokens: Vec<TokenId>,
+    /// What the answer must look like, if anything.
+    pub constraint: Option<Box<dyn Constraint>>,
+    /// For each token of the answer, how likely it and this many others were; `None`: nothing is said of that.
+    pub logprobs: Option<usize>,
+    /// What was computed for a prompt is used again only for prompts of the same salt.
+    pub cache_salt: Vec<u8>,
 }
 
 /// How the next token is chosen from the logits.
@@ -44,6 +79,15 @@ pub struct SamplingParams {
     pub logit_bias: Vec<(TokenId, f32)>,
     /// Start of the random sequence: the same seed gives the same answer.
     pub seed: u64,
+}
+
+impl Request {
+    /// A request for `max_tokens` tokens after `prompt`, without further wishes.
+    #[must_use]
+    pub fn new(prompt: Vec<TokenId>, sampling: SamplingParams, max_tokens: usize) -> Self {
+        let (end_tokens, cache_salt) = (Vec::new(), Vec::new());
+        Self { prompt, sampling, max_tokens, end_tokens, constraint: None, logprobs: None, cache_salt }
+    }
 }
 
 impl Default for SamplingParams {

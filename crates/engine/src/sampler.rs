@@ -1,7 +1,7 @@
 //! From logits to a token.
 //!
-//! In this order, as users of other local engines know it: logit bias, penalties, top-k, top-p, min-p, temperature,
-//! draw. A pure function of the logits, the tokens so far and the parameters: the n-th draw of a seed does not
+//! In this order, as users of other local engines know it: what may come at all, logit bias, penalties, top-k, top-p, min-p,
+//! temperature, draw. A pure function of the logits, the tokens so far and the parameters: the n-th draw of a seed does not
 //! depend on how the tokens before it were made.
 //!
 //! Numerics  probabilities in f64 over tokens sorted by logit, ties by the lower id
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use shoal_base::{Prng, TokenId};
 
-use crate::request::SamplingParams;
+use crate::request::{SamplingParams, TokenSet};
 
 /// Chooses tokens for one sequence.
 #[derive(Clone, Debug)]
@@ -32,23 +32,29 @@ impl Sampler {
         Self { params, prng }
     }
 
-    /// The token to follow `so_far`, given the logits `[vocabulary]`. Logits that are not numbers are never chosen
-    /// unless there is no other.
-    ///
-    /// # Panics
-    /// If there are no logits.
-    pub fn sample(&mut self, logits: &[f32], so_far: &[TokenId]) -> TokenId {
-        assert!(!logits.is_empty(), "a vocabulary has tokens");
+    /// The token to follow `so_far`, given the logits `[vocabulary]`, out of `allowed` if that is given. Logits that are not
+    /// numbers are never chosen unless there is no other. `None` if no token is allowed.
+    pub fn sample(
+        &mut self,
+        logits: &[f32],
+        so_far: &[TokenId],
+        allowed: Option<&TokenSet>,
+    ) -> Option<TokenId> {
         // A draw for each token, greedy or not: changing the temperature midway keeps the others' draws.
         let draw = self.prng.next_f64();
         let mut logits: Vec<f32> =
             logits.iter().map(|x| if x.is_nan() { f32::NEG_INFINITY } else { *x }).collect();
         self.adjust(&mut logits, so_far);
+        let all = logits.iter().enumerate().map(|(id, &logit)| Candidate { id: id as u32, logit });
+        let may = |candidate: &Candidate| allowed.is_none_or(|set| set.contains(TokenId(candidate.id)));
+        let all = all.filter(may);
         if self.params.temperature == 0.0 {
-            return argmax(&logits);
+            return all
+                .reduce(|best, next| if next.logit > best.logit { next } else { best })
+                .map(|c| TokenId(c.id));
         }
-        let candidates = self.candidates(&logits);
-        draw_one(&candidates, f64::from(self.params.temperature), draw)
+        let candidates = self.candidates(all.collect());
+        (!candidates.is_empty()).then(|| draw_one(&candidates, f64::from(self.params.temperature), draw))
     }
 
     /// Logit bias and penalties.
@@ -76,17 +82,18 @@ impl Sampler {
         }
     }
 
-    /// What remains after top-k, top-p and min-p, best first; at least one.
-    fn candidates(&self, logits: &[f32]) -> Vec<Candidate> {
+    /// What remains of `all` after top-k, top-p and min-p, best first; one at the least, if there is any.
+    fn candidates(&self, mut all: Vec<Candidate>) -> Vec<Candidate> {
         let params = &self.params;
-        let mut all: Vec<Candidate> =
-            logits.iter().enumerate().map(|(id, &logit)| Candidate { id: id as u32, logit }).collect();
         let by_logit = |a: &Candidate, b: &Candidate| b.logit.total_cmp(&a.logit).then(a.id.cmp(&b.id));
         if params.top_k > 0 && params.top_k < all.len() {
             all.select_nth_unstable_by(params.top_k - 1, by_logit);
             all.truncate(params.top_k);
         }
         all.sort_unstable_by(by_logit);
+        if all.is_empty() {
+            return all;
+        }
         if params.top_p < 1.0 {
             let weights = weights(&all, 1.0);
             let needed = weights.iter().sum::<f64>() * f64::from(params.top_p);
@@ -106,16 +113,6 @@ impl Sampler {
         }
         all
     }
-}
-
-fn argmax(logits: &[f32]) -> TokenId {
-    let mut best = 0;
-    for (id, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] {
-            best = id;
-        }
-    }
-    TokenId(best as u32)
 }
 
 /// `exp((logit - best) / temperature)` of each candidate; the first is the best.
@@ -141,6 +138,45 @@ fn draw_one(candidates: &[Candidate], temperature: f64, draw: f64) -> TokenId {
     TokenId(candidates[0].id)
 }
 
+/// How likely a token was, before anything of [`SamplingParams`] came in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Logprob {
+    /// The token.
+    pub token: TokenId,
+    /// The natural logarithm of its probability.
+    pub logprob: f64,
+}
+
+/// How likely the chosen token was, and the most likely ones.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logprobs {
+    /// The chosen token.
+    pub chosen: Logprob,
+    /// The most likely tokens, the likeliest first.
+    pub top: Vec<Logprob>,
+}
+
+impl Logprobs {
+    /// Of `chosen` and the `count` most likely tokens under the softmax of `logits`.
+    #[must_use]
+    pub fn of(logits: &[f32], chosen: TokenId, count: usize) -> Self {
+        let max = logits.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+        let sum: f64 = logits.iter().map(|&x| (f64::from(x) - f64::from(max)).exp()).sum();
+        let of = |id: usize| Logprob {
+            token: TokenId(id as u32),
+            logprob: f64::from(logits[id]) - f64::from(max) - sum.ln(),
+        };
+        let by_logit = |&a: &usize, &b: &usize| logits[b].total_cmp(&logits[a]).then(a.cmp(&b));
+        let mut top: Vec<usize> = (0..logits.len()).collect();
+        if count < top.len() {
+            top.select_nth_unstable_by(count, by_logit);
+            top.truncate(count);
+        }
+        top.sort_unstable_by(by_logit);
+        Self { chosen: of(chosen.idx()), top: top.into_iter().map(of).collect() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,7 +190,8 @@ mod tests {
         let mut sampler = Sampler::new(params.clone());
         let mut counts = vec![0.0; logits.len()];
         for _ in 0..20_000 {
-            counts[sampler.sample(logits, &[]).idx()] += 1.0 / 20_000.0;
+            let token = sampler.sample(logits, &[], None).expect("one");
+            counts[token.idx()] += 1.0 / 20_000.0;
         }
         counts
     }
@@ -167,14 +204,15 @@ mod tests {
         }
         let cold = SamplingParams { temperature: 0.5, ..open() };
         assert!((shares(&cold, &logits)[1] - 4.0 / 6.0).abs() < 0.015);
-        assert_eq!(Sampler::new(SamplingParams::greedy()).sample(&logits, &[]), TokenId(1));
+        assert_eq!(Sampler::new(SamplingParams::greedy()).sample(&logits, &[], None), Some(TokenId(1)));
     }
 
     #[test]
     fn each_filter_keeps_what_it_says() {
         let logits = [8f32, 4.0, 2.0, 1.0].map(f32::ln);
         let kept = |params: SamplingParams| {
-            Sampler::new(params).candidates(&logits).iter().map(|c| c.id).collect::<Vec<_>>()
+            let all = logits.iter().zip(0..).map(|(&logit, id)| Candidate { id, logit }).collect();
+            Sampler::new(params).candidates(all).iter().map(|c| c.id).collect::<Vec<_>>()
         };
         assert_eq!(kept(SamplingParams { top_k: 2, ..open() }), [0, 1]);
         assert_eq!(
@@ -193,7 +231,7 @@ mod tests {
         let greedy = SamplingParams::greedy;
         let first = |params: SamplingParams, so_far: &[u32]| {
             let so_far: Vec<TokenId> = so_far.iter().map(|&id| TokenId(id)).collect();
-            Sampler::new(params).sample(&logits, &so_far).0
+            Sampler::new(params).sample(&logits, &so_far, None).expect("one").0
         };
         assert_eq!(first(SamplingParams { repeat_penalty: 1.2, ..greedy() }, &[0]), 1);
         assert_eq!(first(SamplingParams { presence_penalty: 0.2, ..greedy() }, &[0, 0]), 1);
@@ -212,16 +250,35 @@ mod tests {
         );
     }
 
+    #[test]
+    fn logprobs_are_those_of_the_softmax() {
+        let logits = [1f32.ln(), 2f32.ln(), f32::NEG_INFINITY, 5f32.ln()];
+        let got = Logprobs::of(&logits, TokenId(0), 2);
+        assert!((got.chosen.logprob - (1.0f64 / 8.0).ln()).abs() < 1e-6);
+        let tops: Vec<u32> = got.top.iter().map(|top| top.token.0).collect();
+        assert_eq!(tops, [3, 1]);
+        assert!((got.top[0].logprob - (5.0f64 / 8.0).ln()).abs() < 1e-6);
+        assert_eq!(Logprobs::of(&logits, TokenId(3), 0).top, []);
+        assert_eq!(Logprobs::of(&logits, TokenId(3), 9).top.len(), 4);
+    }
+
     proptest! {
         #[test]
         fn any_logits_give_a_token_of_the_vocabulary_and_a_seed_repeats(
             bits in prop::collection::vec(any::<u32>(), 1..40), seed in any::<u64>(), top_k in 0..5usize,
+            set in any::<u32>(), is_greedy in any::<bool>(),
         ) {
             let logits: Vec<f32> = bits.iter().map(|bits| f32::from_bits(*bits)).collect();
-            let params = SamplingParams { seed, top_k, ..SamplingParams::default() };
-            let draw = || Sampler::new(params.clone()).sample(&logits, &[]);
-            prop_assert!(draw().idx() < logits.len());
-            prop_assert_eq!(draw(), draw());
+            let temperature = if is_greedy { 0.0 } else { 0.8 };
+            let params = SamplingParams { seed, top_k, temperature, ..SamplingParams::default() };
+            let draw = |set| Sampler::new(params.clone()).sample(&logits, &[], set);
+            prop_assert!(draw(None).is_some_and(|token| token.idx() < logits.len()));
+            prop_assert_eq!(draw(None), draw(None));
+            let set = TokenSet { bits: vec![set] };
+            match draw(Some(&set)) {
+                Some(token) => prop_assert!(set.contains(token) && token.idx() < logits.len()),
+                None => prop_assert!((0..logits.len() as u32).all(|id| !set.contains(TokenId(id)))),
+            }
         }
     }
 }

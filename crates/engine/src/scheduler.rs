@@ -1,7 +1,10 @@
 //! What runs in the next step: a pure function of what is waiting.
 //!
-//! Every sequence with a generated token to compute gets its one row; then prompts share the rows that remain, in
-//! order of arrival. A prompt's chunk may end anywhere: no result depends on where (see `Phase` and `attention`).
+//! Every sequence with a generated token to compute gets its one row. The rows that remain go to prompts: a quarter of them to the one
+//! that came first, so that it ends, and the rest to the one with the least left to read, so that a short question does not
+//! wait for a long document; equals in the order they came. While others write their answers, a step takes in no more than a quarter of
+//! the usual: they wait for it. A prompt's chunk may end anywhere: no result depends on where (see `Phase` and
+//! `attention`).
 
 /// What one sequence waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,24 +26,38 @@ pub struct Share {
     pub completes: bool,
 }
 
-/// Shares out `token_budget` rows.
+/// Part of a step's rows that goes to the oldest prompt, and part that is left to prompts while answers are written.
+const SLICE: usize = 4;
+
+/// Shares out `token_budget` rows among sequences in the order they came.
 #[must_use]
 pub fn plan(sequences: &[SequenceState], token_budget: usize) -> Vec<Share> {
-    let mut left = token_budget.max(1);
-    let mut shares = Vec::new();
-    for (sequence, state) in sequences.iter().enumerate() {
-        if left > 0 && state.prompt_left == 0 && state.decode_left > 0 {
-            shares.push(Share { sequence, tokens: state.decode_left, completes: true });
-            left -= state.decode_left.min(left);
-        }
+    let budget = token_budget.max(1);
+    let is_decoding = |state: &SequenceState| state.prompt_left == 0 && state.decode_left > 0;
+    let decoding = sequences.iter().enumerate().filter(|(_, state)| is_decoding(state)).take(budget);
+    let mut shares: Vec<Share> = decoding
+        .map(|(sequence, state)| Share { sequence, tokens: state.decode_left, completes: true })
+        .collect();
+    let for_prompts = if shares.is_empty() { budget } else { (budget / SLICE).max(1) };
+    let mut left = for_prompts.min(budget - shares.len());
+    let mut prompts: Vec<usize> =
+        (0..sequences.len()).filter(|&sequence| sequences[sequence].prompt_left > 0).collect();
+    let mut rows = vec![0; sequences.len()];
+    if let Some(&oldest) = prompts.first() {
+        rows[oldest] = left.div_ceil(SLICE).min(sequences[oldest].prompt_left);
+        left -= rows[oldest];
     }
-    for (sequence, state) in sequences.iter().enumerate() {
-        let tokens = state.prompt_left.min(left);
-        if tokens > 0 {
-            shares.push(Share { sequence, tokens, completes: tokens == state.prompt_left });
-            left -= tokens;
-        }
+    prompts.sort_by_key(|&sequence| sequences[sequence].prompt_left);
+    for &sequence in &prompts {
+        let more = (sequences[sequence].prompt_left - rows[sequence]).min(left);
+        rows[sequence] += more;
+        left -= more;
     }
+    let with_rows = prompts.into_iter().filter(|&sequence| rows[sequence] > 0);
+    shares.extend(with_rows.map(|sequence| {
+        let tokens = rows[sequence];
+        Share { sequence, tokens, completes: tokens == sequences[sequence].prompt_left }
+    }));
     shares
 }
 
@@ -48,14 +65,42 @@ pub fn plan(sequences: &[SequenceState], token_budget: usize) -> Vec<Share> {
 mod tests {
     use super::*;
 
+    const DECODE: SequenceState = SequenceState { prompt_left: 0, decode_left: 1 };
+
+    const fn prompt(prompt_left: usize) -> SequenceState {
+        SequenceState { prompt_left, decode_left: 0 }
+    }
+
+    const fn share(sequence: usize, tokens: usize, completes: bool) -> Share {
+        Share { sequence, tokens, completes }
+    }
+
     #[test]
-    fn decoding_goes_first_and_prompts_fill_the_rest_in_order() {
-        let prompt = |prompt_left| SequenceState { prompt_left, decode_left: 0 };
-        let decode = SequenceState { prompt_left: 0, decode_left: 1 };
-        let got = plan(&[prompt(5), decode, prompt(100), prompt(3)], 12);
-        let share = |sequence, tokens, completes| Share { sequence, tokens, completes };
-        assert_eq!(got, [share(1, 1, true), share(0, 5, true), share(2, 6, false)]);
+    fn answers_go_first_and_make_prompts_wait() {
+        let got = plan(&[prompt(5), DECODE, prompt(100), DECODE], 40);
+        assert_eq!(got, [share(1, 1, true), share(3, 1, true), share(0, 5, true), share(2, 5, false)]);
+        assert_eq!(plan(&[DECODE, prompt(9)], 3), [share(0, 1, true), share(1, 1, false)]);
+        assert_eq!(plan(&[DECODE, prompt(9)], 1), [share(0, 1, true)]);
+    }
+
+    #[test]
+    fn the_oldest_prompt_moves_and_the_shortest_ends() {
+        let got = plan(&[prompt(1000), prompt(90), prompt(10)], 80);
+        assert_eq!(got, [share(2, 10, true), share(1, 50, false), share(0, 20, false)]);
+        let equals = plan(&[prompt(30), prompt(30), prompt(30)], 40);
+        assert_eq!(equals, [share(0, 30, true), share(1, 10, false)]);
+        assert_eq!(plan(&[prompt(8)], 80), [share(0, 8, true)]);
+    }
+
+    #[test]
+    fn a_step_always_moves_and_never_exceeds_its_budget() {
         assert_eq!(plan(&[prompt(0)], 8), []);
-        assert_eq!(plan(&[prompt(3)], 0), [share(0, 1, false)], "a step always moves");
+        assert_eq!(plan(&[prompt(3)], 0), [share(0, 1, false)]);
+        for budget in 1..20 {
+            for states in [&[prompt(7), DECODE, prompt(2)][..], &[DECODE; 30], &[prompt(4); 9]] {
+                let rows: usize = plan(states, budget).iter().map(|share| share.tokens).sum();
+                assert!((1..=budget).contains(&rows), "{rows} of {budget}");
+            }
+        }
     }
 }

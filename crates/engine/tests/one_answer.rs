@@ -25,7 +25,7 @@ fn request(prompt: &[u32], max_tokens: usize, seed: u64) -> Request {
     let sampling =
         SamplingParams { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed, ..Default::default() };
     let prompt = prompt.iter().map(|&id| TokenId(id)).collect();
-    Request { prompt, sampling, max_tokens, end_tokens: Vec::new() }
+    Request::new(prompt, sampling, max_tokens)
 }
 
 fn prompt(len: u32) -> Vec<u32> {
@@ -77,7 +77,7 @@ fn another_seed_is_another_answer() {
 }
 
 #[test]
-fn company_and_kept_prefixes_do_not_change_an_answer() {
+fn company_does_not_change_an_answer() {
     let alone = |prompt: &[u32], seed| {
         let mut engine = Engine::new(minnow(2), options(512));
         run(&mut engine, vec![request(prompt, 30, seed)]).remove(0)
@@ -87,24 +87,102 @@ fn company_and_kept_prefixes_do_not_change_an_answer() {
     let mut engine = Engine::new(minnow(2), options(48));
     let together = run(&mut engine, vec![request(&a, 30, 3), request(&b, 30, 4)]);
     assert_eq!(together, want);
+}
 
-    // A second turn: the first prompt, its answer, and more. The engine keeps what it can of the first turn.
-    let mut engine = Engine::new(minnow(2), options(512));
-    let first = run(&mut engine, vec![request(&a, 30, 3)]).remove(0);
-    let second: Vec<u32> = a.iter().copied().chain(first.iter().map(|t| t.0)).chain([5, 6, 7]).collect();
-    let mut prefill_tokens = 0;
-    let id = engine.submit(request(&second, 30, 9)).expect("room");
-    let mut kept = Vec::new();
+/// What one more request yields, and how many tokens of its prompt were not computed.
+fn answer(engine: &mut Engine, request: Request) -> (Vec<TokenId>, usize) {
+    let own = engine.submit(request).expect("room");
+    let (mut tokens, mut cached) = (Vec::new(), 0);
+    while !engine.is_idle() {
+        for event in engine.step().0 {
+            match event {
+                Event::Token(id, token) if id == own => tokens.push(token),
+                Event::Prompt(id, progress) if id == own => cached = progress.cached,
+                _ => {}
+            }
+        }
+    }
+    (tokens, cached)
+}
+
+#[test]
+fn what_is_known_of_a_prompt_is_not_computed_again_and_changes_nothing() {
+    for (family, file, keeps_answers) in [
+        ("minnow", "minnow.bf16.gguf", false),
+        ("qwen2", "model.gguf", true),
+        ("deepseek_v2_lite", "model.gguf", false),
+    ] {
+        let engine = || Engine::new(load(family, file, 2), options(48));
+        let small = |len: u32, of: u32| -> Vec<u32> { (0..len).map(|i| (i * 37 + of * 101) % 500).collect() };
+        let alone = |prompt: &[u32]| answer(&mut engine(), request(prompt, 30, 3));
+        let mut shared = engine();
+        let a = small(150, 1);
+        let (first, cached) = answer(&mut shared, request(&a, 30, 3));
+        assert_eq!((&first, cached), (&alone(&a).0, 0), "{family}");
+        // The same again, a second turn, one that leaves it midway, one that is within it, one that is new.
+        let turn: Vec<u32> = a.iter().copied().chain(first.iter().map(|t| t.0)).chain([5, 6, 7]).collect();
+        let fork: Vec<u32> = a[..100].iter().copied().chain(small(60, 2)).collect();
+        let known_of_turn = if keeps_answers { 150 + 29 } else { 150 };
+        for (prompt, known) in [
+            (&a[..], 149),
+            (&turn, known_of_turn),
+            (&fork, 100),
+            (&a[..70], 69),
+            (&fork, 159),
+            (&small(9, 7), 0),
+        ] {
+            let (got, cached) = answer(&mut shared, request(prompt, 30, 3));
+            assert_eq!(got, alone(prompt).0, "{family}: {} tokens", prompt.len());
+            assert_eq!(cached, known, "{family}: {} tokens", prompt.len());
+        }
+        let salted = Request { cache_salt: vec![1], ..request(&a, 30, 3) };
+        assert_eq!(answer(&mut shared, salted), (first, 0), "{family}: another salt");
+        shared.forget();
+        assert_eq!(shared.blocks().free_count(), shared.blocks().total(), "{family}: no block is lost");
+    }
+}
+
+#[test]
+fn equal_prompts_that_come_together_are_computed_once() {
+    let prompt = prompt(200);
+    let mut engine = Engine::new(minnow(2), options(64));
+    let want =
+        run(&mut engine, vec![request(&prompt, 10, 1), request(&prompt, 10, 2), request(&prompt, 10, 3)]);
+    let mut engine = Engine::new(minnow(2), options(64));
+    let requests = [1, 2, 3].map(|seed| request(&prompt, 10, seed));
+    let ids = requests.map(|request| engine.submit(request).expect("room"));
+    let (mut computed, mut got) = (0, vec![Vec::new(); 3]);
     while !engine.is_idle() {
         let (events, report) = engine.step();
-        prefill_tokens += report.prefill_tokens;
-        kept.extend(events.iter().filter_map(|event| match event {
-            Event::Token(of, token) if *of == id => Some(*token),
-            _ => None,
-        }));
+        computed += report.prefill_tokens;
+        for event in events {
+            if let Event::Token(id, token) = event {
+                got[ids.iter().position(|other| *other == id).expect("known")].push(token);
+            }
+        }
     }
-    assert_eq!(kept, alone(&second, 9));
-    assert_eq!(prefill_tokens, second.len() - a.len(), "the first prompt was not computed again");
+    assert_eq!(got, want);
+    assert!(computed < 2 * prompt.len(), "{computed} tokens of three prompts were computed");
+}
+
+#[test]
+fn little_room_for_many_prompts_changes_no_answer() {
+    let prompts: Vec<Vec<u32>> =
+        (0..12u32).map(|i| prompt(60 + 50 * (i % 3)).iter().map(|t| (t + i / 2) % 4000).collect()).collect();
+    let alone: Vec<_> = prompts
+        .iter()
+        .map(|p| answer(&mut Engine::new(minnow(2), options(512)), request(p, 20, 5)).0)
+        .collect();
+    let mut engine =
+        Engine::new(minnow(2), EngineOptions { prefill_chunk: 32, ..EngineOptions::for_many(2, 192) });
+    for round in 0..2 {
+        for (pair, want) in prompts.chunks(2).zip(alone.chunks(2)) {
+            let requests = pair.iter().map(|prompt| request(prompt, 20, 5)).collect();
+            assert_eq!(run(&mut engine, requests), want, "round {round}");
+            let blocks = engine.blocks();
+            assert_eq!(blocks.free_count() + blocks.kept_count(), blocks.total());
+        }
+    }
 }
 
 #[test]
@@ -119,7 +197,7 @@ fn answers_end_where_they_should() {
         engine.submit(request).expect("room");
         let mut all = Vec::new();
         while !engine.is_idle() {
-            all.extend(engine.step().0);
+            all.extend(engine.step().0.into_iter().filter(|event| !matches!(event, Event::Prompt(..))));
         }
         all
     };
@@ -151,7 +229,7 @@ fn requests_that_cannot_run_are_refused_and_the_engine_lives_on() {
     hot.sampling.temperature = f32::NAN;
     assert!(matches!(engine.submit(hot), Err(Error::BadSampling { name: "temperature", .. })));
     let id = engine.submit(request(&[1], 60, 0)).expect("room for one");
-    assert!(matches!(engine.submit(request(&[1], 60, 0)), Err(Error::CacheFull { needed: 1, free: 0 })));
+    assert!(matches!(engine.submit(request(&[1], 60, 0)), Err(Error::Full { limit: 1 })));
     engine.cancel(id);
     assert_eq!(run(&mut engine, vec![request(&[1], 5, 0)])[0].len(), 5);
 }

@@ -54,6 +54,20 @@ impl KvCache {
         self.written = self.written.max(last);
     }
 
+    /// Copies the first `len` positions of block `from` to block `to`, in all layers.
+    ///
+    /// # Panics
+    /// If a block has fewer positions.
+    pub fn copy_positions(&mut self, from: BlockId, to: BlockId, len: usize) {
+        assert!(len <= BLOCK_LEN, "positions of one block");
+        self.will_write(&[to]);
+        let start = |block: BlockId| block.idx() * BLOCK_LEN * self.width;
+        let (from, to) = (start(from), start(to));
+        for layer in &mut self.layers {
+            layer.copy_within(from..from + len * self.width, to);
+        }
+    }
+
     /// How many blocks there are.
     #[must_use]
     pub const fn block_count(&self) -> usize {

@@ -6,13 +6,19 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde_json::{Map, Value, json};
+use shoal_text::tools::ToolCall;
 use shoal_text::{Message, Role, Thinking};
 
-use crate::answer::{Form, answer};
+use crate::answer::{Ask, Chat, answer, check_len};
+use crate::conversation::Conversation;
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::generation::{Generation, refuse_what_is_not_there};
 use crate::state;
+use crate::tools::{Toolbox, take_format};
+
+/// Most likely tokens that are told of, for each token.
+const TOP_LOGPROBS_MAX: usize = 20;
 
 pub(crate) async fn completions(
     State(state): State<Arc<state::State>>,
@@ -21,64 +27,93 @@ pub(crate) async fn completions(
     answer(state, request, ask).await
 }
 
-/// A request whose fields have all been understood.
-#[derive(Debug)]
-struct ChatRequest {
-    messages: Vec<Message>,
-    thinking: Thinking,
-    generation: Generation,
-}
-
-fn ask(state: &state::State, fields: Fields) -> Result<crate::answer::Ask, ApiError> {
-    let ChatRequest { messages, thinking, generation } = ChatRequest::read(fields, state)?;
-    let (prompt, tokens) = state.render(&messages, thinking)?;
-    let is_thinking = match thinking {
-        Thinking::On => true,
-        Thinking::Off => false,
-        Thinking::Default => prompt.reasoning_open,
-    };
-    let reasoning_open = state.splits_reasoning().then_some(prompt.reasoning_open);
-    Ok(crate::answer::Ask {
-        form: Form::Chat { is_thinking },
-        param: "messages",
-        tokens,
-        reasoning_open,
+fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, ApiError> {
+    let (messages, is_begun) = messages(&mut fields)?;
+    let toolbox = Toolbox::take(&mut fields)?;
+    let thinking = thinking(&mut fields)?;
+    let reasoning_max = fields.take("thinking_token_budget", "a number of tokens")?;
+    let shape = take_format(&mut fields)?;
+    let logprobs = logprobs(&mut fields)?;
+    let mut generation = Generation::take(&mut fields, state)?;
+    generation.logprobs = logprobs;
+    fields.only("modalities", &[json!(["text"])])?;
+    fields.only("verbosity", &[json!("medium")])?;
+    refuse_what_is_not_there(fields)?;
+    let mut conversation =
+        Conversation { param: "messages", messages, is_begun, toolbox, thinking, reasoning_max, shape };
+    let prepared = conversation.prepare(state)?;
+    check_len(state, conversation.param, prepared.tokens.len())?;
+    let bounds =
+        (0..generation.count).map(|_| conversation.bounds(state, &prepared)).collect::<Result<_, _>>()?;
+    let Generation { include_usage, count, .. } = generation;
+    Ok(Ask {
+        form: Chat::new(&state.tokenizer, prepared.is_thinking, include_usage, logprobs.is_some(), count),
+        param: conversation.param,
+        tokens: prepared.tokens,
+        reasoning_open: state.splits_reasoning().then_some(prepared.reasoning_open),
+        has_calls: conversation.has_calls(),
+        bounds,
         generation,
     })
 }
 
-impl ChatRequest {
-    fn read(mut fields: Fields, state: &state::State) -> Result<Self, ApiError> {
-        let request = Self {
-            messages: messages(&mut fields)?,
-            thinking: thinking(&mut fields)?,
-            generation: Generation::take(&mut fields, state)?,
-        };
-        fields.only("logprobs", &[json!(false)])?;
-        fields.only("top_logprobs", &[json!(0)])?;
-        fields.only("tools", &[json!([])])?;
-        fields.only("tool_choice", &[json!("none"), json!("auto")])?;
-        // Without tools there are no calls, in parallel or not.
-        fields.only("parallel_tool_calls", &[json!(true), json!(false)])?;
-        fields.only("response_format", &[json!({"type": "text"})])?;
-        fields.only("modalities", &[json!(["text"])])?;
-        refuse_what_is_not_there(fields)?;
-        Ok(request)
+fn logprobs(fields: &mut Fields) -> Result<Option<usize>, ApiError> {
+    let wanted: bool = fields.take("logprobs", "true or false")?.unwrap_or(false);
+    let top: Option<usize> = fields.take("top_logprobs", "a number")?;
+    check_top_logprobs("top_logprobs", top)?;
+    if !wanted && top.is_some_and(|top| top > 0) {
+        let message = "`top_logprobs` goes with `logprobs`; ask for both".to_owned();
+        return Err(ApiError::invalid("top_logprobs", message));
+    }
+    Ok(wanted.then(|| top.unwrap_or(0)))
+}
+
+/// Whether so many likely tokens may be asked for.
+pub(crate) fn check_top_logprobs(param: &str, top: Option<usize>) -> Result<(), ApiError> {
+    match top {
+        Some(top) if top > TOP_LOGPROBS_MAX => {
+            let message = format!("`{param}`: expected a number up to {TOP_LOGPROBS_MAX}, found {top}");
+            Err(ApiError::invalid(param, message))
+        }
+        _ => Ok(()),
     }
 }
 
-fn messages(fields: &mut Fields) -> Result<Vec<Message>, ApiError> {
+/// The messages, and whether the last is the beginning of the answer.
+fn messages(fields: &mut Fields) -> Result<(Vec<Message>, bool), ApiError> {
     let expected = "a list of messages";
     let list: Option<Vec<Map<String, Value>>> = fields.take("messages", expected)?;
     let list = list.filter(|list| !list.is_empty()).ok_or_else(|| {
         ApiError::invalid("messages", format!("`messages`: expected {expected}, found none"))
     })?;
-    list.into_iter().enumerate().map(|(i, message)| read_message(i, Fields::of(message))).collect()
+    let last = list.len() - 1;
+    let mut is_begun = false;
+    let mut messages = Vec::with_capacity(list.len());
+    for (i, message) in list.into_iter().enumerate() {
+        let (message, is_prefix) = read_message(i, Fields::of(message))?;
+        if is_prefix && i < last {
+            let place = format!("messages[{i}].prefix");
+            return Err(ApiError::invalid(
+                &place,
+                format!("`{place}`: only the last message can be a prefix"),
+            ));
+        }
+        is_begun |= is_prefix;
+        messages.push(message);
+    }
+    // What vLLM calls it.
+    is_begun |= fields.take("continue_final_message", "true or false")?.unwrap_or(false);
+    fields.only("add_generation_prompt", &[json!(!is_begun)])?;
+    if is_begun && messages[last].role != Role::Assistant {
+        let message = "`continue_final_message`: the last message is not the assistant's".to_owned();
+        return Err(ApiError::invalid("continue_final_message", message));
+    }
+    Ok((messages, is_begun))
 }
 
-fn read_message(i: usize, mut fields: Fields) -> Result<Message, ApiError> {
+fn read_message(i: usize, mut fields: Fields) -> Result<(Message, bool), ApiError> {
     let place = |name: &str| format!("messages[{i}].{name}");
-    let bad = |name: &str, message: String| {
+    let bad = |name: &str, message: &str| {
         let place = place(name);
         Err(ApiError::invalid(&place, format!("`{place}`: {message}")))
     };
@@ -87,37 +122,81 @@ fn read_message(i: usize, mut fields: Fields) -> Result<Message, ApiError> {
         Some("system" | "developer") => Role::System,
         Some("user") => Role::User,
         Some("assistant") => Role::Assistant,
-        Some("tool" | "function") => {
-            return bad("role", "tools are not supported by this server yet".to_owned());
-        }
-        _ => return bad("role", "expected system, developer, user or assistant".to_owned()),
+        Some("tool") => Role::Tool,
+        _ => return bad("role", "expected system, developer, user, assistant or tool"),
     };
     let content = match fields.take::<Value>("content", "text")? {
         Some(Value::String(text)) => text,
         Some(Value::Array(parts)) => match parts.iter().map(part_text).collect::<Option<Vec<_>>>() {
             Some(texts) => texts.concat(),
-            None => {
-                return bad("content", "expected text parts, `{\"type\": \"text\", \"text\": …}`".to_owned());
-            }
+            None => return bad("content", "expected text parts, `{\"type\": \"text\", \"text\": …}`"),
         },
         None if role == Role::Assistant => String::new(),
-        _ => return bad("content", "expected text".to_owned()),
+        _ => return bad("content", "expected text"),
     };
     let reasoning: Option<String> = fields.take("reasoning_content", "text")?;
     let other: Option<String> = fields.take("reasoning", "text")?;
-    fields.only("tool_calls", &[json!([])])?;
+    let calls = calls(&place("tool_calls"), &mut fields)?;
+    if !calls.is_empty() && role != Role::Assistant {
+        return bad("tool_calls", "only the assistant calls tools");
+    }
+    let is_prefix = fields.take("prefix", "true or false")?.unwrap_or(false);
+    if is_prefix && role != Role::Assistant {
+        return bad("prefix", "only a message of the assistant can be continued");
+    }
+    if role == Role::Tool {
+        // Results stand in the order of the calls; which is whose, the model sees by that.
+        fields.drop_labels(&["tool_call_id", "name"]);
+    }
     fields.only("refusal", &[])?;
-    fields.only("prefix", &[json!(false)])?;
-    // The model's formats have no place for names.
+    // The models' formats have no place for names.
     fields.only("name", &[])?;
     fields.finish(&format!("messages[{i}]."))?;
-    Ok(Message { role, content, reasoning: reasoning.or(other).filter(|_| role == Role::Assistant) })
+    let reasoning = reasoning.or(other).filter(|_| role == Role::Assistant);
+    Ok((Message { role, content, reasoning, calls }, is_prefix))
+}
+
+/// The calls of a message of the assistant.
+fn calls(place: &str, fields: &mut Fields) -> Result<Vec<ToolCall>, ApiError> {
+    let list: Vec<Map<String, Value>> = fields.take("tool_calls", "a list of calls")?.unwrap_or_default();
+    let read = |(i, call): (usize, Map<String, Value>)| {
+        let mut call = Fields::of(call);
+        call.only("type", &[json!("function")])?;
+        call.drop_labels(&["index"]);
+        let id = call.take("id", "a text")?.unwrap_or_default();
+        let function: Map<String, Value> = call.take("function", "an object")?.unwrap_or_default();
+        call.finish(&format!("{place}[{i}]."))?;
+        let mut function = Fields::of(function);
+        let name: Option<String> = function.take("name", "a text")?;
+        let arguments = function.take("arguments", "a text")?.unwrap_or_default();
+        function.finish(&format!("{place}[{i}].function."))?;
+        let missing = || ApiError::invalid(place, format!("`{place}[{i}].function.name`: expected a name"));
+        Ok(ToolCall { id, name: name.ok_or_else(missing)?, arguments })
+    };
+    list.into_iter().enumerate().map(read).collect()
 }
 
 /// The text of a part of a message; `None` if it is something else.
-fn part_text(part: &Value) -> Option<&str> {
+pub(crate) fn part_text(part: &Value) -> Option<&str> {
     let part = part.as_object()?;
-    (part.get("type")? == "text" && part.len() == 2).then(|| part.get("text")?.as_str())?
+    let kind = part.get("type")?.as_str()?;
+    matches!(kind, "text" | "input_text" | "output_text" | "refusal").then_some(())?;
+    let mut others = part.keys().map(String::as_str);
+    let known =
+        |name| matches!(name, "type" | "text" | "refusal" | "annotations" | "logprobs" | "cache_control");
+    others.all(known).then(|| part.get("text").or_else(|| part.get("refusal"))?.as_str())?
+}
+
+/// Whether to reason, by an effort: the models know on and off.
+pub(crate) fn thinking_of_effort(param: &str, effort: &str) -> Result<Thinking, ApiError> {
+    match effort {
+        "none" => Ok(Thinking::Off),
+        "minimal" | "low" | "medium" | "high" | "xhigh" | "max" => Ok(Thinking::On),
+        _ => {
+            let expected = "none, minimal, low, medium, high, xhigh or max";
+            Err(ApiError::invalid(param, format!("`{param}`: expected {expected}")))
+        }
+    }
 }
 
 /// Whether to reason, in any of the ways that clients say it; they must agree.
@@ -138,15 +217,8 @@ fn thinking(fields: &mut Fields) -> Result<Thinking, ApiError> {
         object.finish("thinking.")?;
     }
     if let Some(effort) = fields.take::<String>("reasoning_effort", "an effort")? {
-        match effort.as_str() {
-            "none" => said.push(("reasoning_effort", false)),
-            "minimal" | "low" | "medium" | "high" | "xhigh" | "max" => said.push(("reasoning_effort", true)),
-            _ => {
-                let expected = "none, minimal, low, medium, high, xhigh or max";
-                let message = format!("`reasoning_effort`: expected {expected}");
-                return Err(ApiError::invalid("reasoning_effort", message));
-            }
-        }
+        let thinking = thinking_of_effort("reasoning_effort", &effort)?;
+        said.push(("reasoning_effort", thinking == Thinking::On));
     }
     said.extend(fields.take("enable_thinking", "true or false")?.map(|on| ("enable_thinking", on)));
     let kwargs: Option<Map<String, Value>> = fields.take("chat_template_kwargs", "an object")?;

@@ -1,4 +1,5 @@
-//! Errors as OpenAI's clients expect them: a status, and `{"error": {"message", "type", "param", "code"}}`.
+//! Errors as clients expect them: a status, and `{"error": {"message", "type", "param", "code"}}` for OpenAI's, or
+//! `{"type": "error", "error": {"type", "message"}}` for Anthropic's.
 
 use axum::Json;
 use axum::http::{StatusCode, Uri, header};
@@ -73,7 +74,48 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)
     }
 
-    /// The error as it stands in an answer or in a stream.
+    /// What the API calls the past cannot be found.
+    pub(crate) fn not_found(param: &str, message: String) -> Self {
+        let error = Self::new(StatusCode::NOT_FOUND, "invalid_request_error", message);
+        Self { param: Some(param.to_owned()), ..error }
+    }
+
+    /// What is wrong, in one sentence.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The error as Anthropic's API says it, in an answer or in a stream.
+    pub(crate) fn to_anthropic(&self) -> Value {
+        let kind = match self.status {
+            StatusCode::NOT_FOUND => "not_found_error",
+            StatusCode::PAYLOAD_TOO_LARGE => "request_too_large",
+            status if status.is_server_error() => "api_error",
+            _ => self.kind,
+        };
+        json!({ "type": "error", "error": { "type": kind, "message": self.message } })
+    }
+
+    /// The response that says it to a client that asked for `path`.
+    pub(crate) fn respond_to(self, path: &str) -> Response {
+        if path.starts_with("/v1/messages") || path.starts_with("/anthropic") {
+            let body = Json(self.to_anthropic());
+            return self.respond(body);
+        }
+        self.into_response()
+    }
+
+    fn respond(&self, body: Json<Value>) -> Response {
+        let mut response = (self.status, body).into_response();
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER_S));
+        }
+        response
+    }
+
+    /// The error as OpenAI's API says it, in an answer or in a stream.
     pub(crate) fn to_json(&self) -> Value {
         json!({ "error": {
             "message": self.message,
@@ -86,21 +128,16 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut response = (self.status, Json(self.to_json())).into_response();
-        if self.status == StatusCode::TOO_MANY_REQUESTS {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER_S));
-        }
-        response
+        self.respond(Json(self.to_json()))
     }
 }
 
-pub(crate) async fn no_such_path(uri: Uri) -> ApiError {
-    ApiError::body(StatusCode::NOT_FOUND, format!("there is nothing at `{}`", uri.path()))
+pub(crate) async fn no_such_path(uri: Uri) -> Response {
+    let error = ApiError::body(StatusCode::NOT_FOUND, format!("there is nothing at `{}`", uri.path()));
+    error.respond_to(uri.path())
 }
 
-pub(crate) async fn wrong_method(uri: Uri) -> ApiError {
+pub(crate) async fn wrong_method(uri: Uri) -> Response {
     let message = format!("`{}` is not asked in this way; see its method in the documentation", uri.path());
-    ApiError::body(StatusCode::METHOD_NOT_ALLOWED, message)
+    ApiError::body(StatusCode::METHOD_NOT_ALLOWED, message).respond_to(uri.path())
 }

@@ -26,6 +26,28 @@ impl Fields {
         Self(object)
     }
 
+    /// Whether there is a field `name`, and it is not null.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.peek(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// The field `name`, left where it is.
+    pub(crate) fn peek(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// From now on the field `from` stands under the name of `to`, which this API does not know.
+    ///
+    /// # Errors
+    /// Later, in [`Fields::finish`], if both are there.
+    pub(crate) fn rename(&mut self, from: &str, to: &str) {
+        if !self.has(to)
+            && let Some(value) = self.0.remove(from)
+        {
+            self.0.insert(to.to_owned(), value);
+        }
+    }
+
     /// The field `name`; `None` if it is not there, or null.
     ///
     /// # Errors

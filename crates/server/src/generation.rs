@@ -15,8 +15,12 @@ const STOP_BYTES_MAX: usize = 256;
 /// Most tokens with a bias.
 const BIASES_MAX: usize = 1024;
 
+/// Most answers to one request.
+const COUNT_MAX: usize = 16;
+
 /// Fields that say something about the caller or help to find a cache, and nothing about the answer.
-const LABELS: [&str; 3] = ["user", "safety_identifier", "prompt_cache_key"];
+const LABELS: [&str; 5] =
+    ["user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "metadata"];
 
 /// How an answer is to be made and sent.
 #[derive(Debug)]
@@ -26,18 +30,35 @@ pub(crate) struct Generation {
     pub(crate) stop: Vec<String>,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
+    /// Whether a stream says how far the prompt is read.
+    pub(crate) reports_progress: bool,
+    /// How many answers.
+    pub(crate) count: usize,
+    /// For each token of the answer, how likely it and this many others were.
+    pub(crate) logprobs: Option<usize>,
+    /// Under what this caller's prompts are kept for later ones.
+    pub(crate) cache_salt: Vec<u8>,
 }
 
 impl Generation {
+    /// Takes the name of the model.
+    ///
+    /// # Errors
+    /// If it is another's.
+    pub(crate) fn check_model(fields: &mut Fields, state: &State) -> Result<(), ApiError> {
+        let model: Option<String> = fields.take("model", "the name of a model")?;
+        match model.filter(|asked| *asked != state.name) {
+            Some(asked) => Err(ApiError::no_model(&asked, &state.name)),
+            None => Ok(()),
+        }
+    }
+
     /// Takes those fields, the name of the model among them.
     ///
     /// # Errors
     /// If one says what cannot be done.
     pub(crate) fn take(fields: &mut Fields, state: &State) -> Result<Self, ApiError> {
-        let model: Option<String> = fields.take("model", "the name of a model")?;
-        if let Some(asked) = model.filter(|asked| *asked != state.name) {
-            return Err(ApiError::no_model(&asked, &state.name));
-        }
+        Self::check_model(fields, state)?;
         let stream = fields.take("stream", "true or false")?.unwrap_or(false);
         Ok(Self {
             sampling: sampling(fields, &state.sampling, state.tokenizer.vocab_len())?,
@@ -45,13 +66,16 @@ impl Generation {
             stop: stop(fields)?,
             stream,
             include_usage: include_usage(fields, stream)?,
+            reports_progress: reports_progress(fields, stream)?,
+            count: count(fields)?,
+            logprobs: None,
+            cache_salt: fields.take::<String>("cache_salt", "a text")?.unwrap_or_default().into_bytes(),
         })
     }
 }
 
 /// What this server cannot do yet may be asked for in the one way that means "do not"; what is left then is refused.
 pub(crate) fn refuse_what_is_not_there(mut fields: Fields) -> Result<(), ApiError> {
-    fields.only("n", &[json!(1)])?;
     fields.only("store", &[json!(false)])?;
     fields.only("service_tier", &[json!("auto"), json!("default")])?;
     fields.drop_labels(&LABELS);
@@ -102,6 +126,23 @@ fn sampling(
         other => ApiError::internal(other.to_string()),
     })?;
     Ok(sampling)
+}
+
+fn count(fields: &mut Fields) -> Result<usize, ApiError> {
+    let count = fields.take("n", "a number from 1")?.unwrap_or(1);
+    if (1..=COUNT_MAX).contains(&count) {
+        return Ok(count);
+    }
+    Err(ApiError::invalid("n", format!("`n`: expected a number from 1 to {COUNT_MAX}, found {count}")))
+}
+
+fn reports_progress(fields: &mut Fields, stream: bool) -> Result<bool, ApiError> {
+    let reports: bool = fields.take("return_progress", "true or false")?.unwrap_or(false);
+    if reports && !stream {
+        let message = "`return_progress` is about streams; leave it out, or ask for `stream`".to_owned();
+        return Err(ApiError::invalid("return_progress", message));
+    }
+    Ok(reports)
 }
 
 fn max_tokens(fields: &mut Fields) -> Result<Option<usize>, ApiError> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use subtle::ConstantTimeEq;
 
 use crate::error::ApiError;
@@ -64,7 +64,10 @@ impl Guard {
         let Some(key) = &self.key else { return Ok(()) };
         let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
         let found = bearer.or_else(|| headers.get("x-api-key").and_then(|value| value.to_str().ok()));
-        if OPEN_PATHS.contains(&path) || found.is_some_and(|found| key.is(found)) {
+        if OPEN_PATHS.contains(&path)
+            || crate::page::is_open(path)
+            || found.is_some_and(|found| key.is(found))
+        {
             return Ok(());
         }
         Err(ApiError::no_key())
@@ -84,7 +87,7 @@ fn is_this_machine(host: &str) -> bool {
 pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     match guard.admit(request.uri().path(), request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(error) => error.into_response(),
+        Err(error) => error.respond_to(request.uri().path()),
     }
 }
 
@@ -130,7 +133,12 @@ mod tests {
             guard.admit(path, &headers(&[("host", "localhost"), (name, value)])).is_ok()
         };
         assert!(asks("/health", "accept", "*/*"));
-        for path in ["/v1/models", "/ready", "/", "/v1/chat/completions"] {
+        for path in ["/", "/assets/app.js"] {
+            assert!(asks(path, "accept", "*/*"), "{path}");
+        }
+        for path in
+            ["/v1/models", "/ready", "/metrics", "/v1/chat/completions", "/v1/responses/x", "//", "/asset"]
+        {
             assert!(asks(path, "authorization", "Bearer secret"), "{path}");
             assert!(asks(path, "x-api-key", "secret"), "{path}");
             assert!(!asks(path, "authorization", "Bearer secre"), "{path}");

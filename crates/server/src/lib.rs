@@ -1,26 +1,38 @@
 //! HTTP in, HTTP out: the API that existing clients speak, over an engine that runs in a thread of its own.
 //!
 //! ```text
-//! request ──▶ guard (host, origin, key) ──▶ chat or text (fields to a prompt) ──▶ worker (the engine's thread)
+//! request ──▶ guard (host, origin, key) ──▶ chat, … (fields to a prompt) ──▶ worker (the engine's thread)
 //! response ◀── answer::whole or answer::stream (segments to JSON) ◀── updates ◀──────────┘
 //! ```
 //! A request takes a place first; when all are taken it is told to come back, never kept in an unbounded line. A client that
 //! goes away drops its end of the updates, and the worker ends its sequence at the next step. Every field of a
 //! request is honoured or refused by name (`fields`); every error is one sentence in the dialect of the API (`error`).
 //!
-//! Reading order: [`Service`] and [`serve`], `connections`, `worker`, `fields`, `generation`, `chat`, `text`, `answer`, `guard`,
-//! `error`.
+//! Four APIs are spoken: OpenAI's `chat`, `text` and `responses`, Anthropic's `messages`. Each has a file that understands its fields and
+//! one in `answer` that writes its answers; between them all are a `conversation` with `tools`, a `generation`, and what binds the answer
+//! (`constraint`).
+//!
+//! Reading order: [`Service`] and [`serve`], `connections`, `worker`, `fields`, `generation`, `tools`, `conversation`, `constraint`, `chat`,
+//! `text`, `messages`, `responses`, `answer`, `guard`, `error`, `metrics`, `page`.
 
 mod answer;
 mod chat;
 mod connections;
+mod constraint;
+mod conversation;
 mod error;
 mod fields;
 mod generation;
 mod guard;
+mod messages;
+mod metrics;
 mod models;
+mod page;
+mod responses;
+mod responses_store;
 mod state;
 mod text;
+mod tools;
 mod worker;
 
 use std::net::TcpListener;
@@ -31,10 +43,12 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
+use shoal_engine::kv_blocks::BLOCK_LEN;
 use shoal_engine::{Engine, SamplingParams};
 use shoal_text::{PromptStyle, Tokenizer};
 
 pub use guard::ApiKey;
+use metrics::Metrics;
 use state::State;
 
 /// Most bytes of a request.
@@ -46,8 +60,8 @@ pub struct Service {
     pub name: String,
     /// Its vocabulary.
     pub tokenizer: Tokenizer,
-    /// Its form of a conversation; `None` for a model that goes on with what it is given.
-    pub style: Option<PromptStyle>,
+    /// Its form of a conversation.
+    pub style: PromptStyle,
     /// How tokens are chosen where a request does not say.
     pub sampling: SamplingParams,
 }
@@ -86,8 +100,9 @@ pub fn serve(
     listener.set_nonblocking(true).map_err(Error::Listen)?;
     let address = listener.local_addr().map_err(Error::Listen)?;
     let context_len = engine.context_len();
-    let (jobs, worker) = worker::start(engine).map_err(Error::Start)?;
-    let state = Arc::new(State::new(service, jobs, context_len, options.places));
+    let metrics = Arc::new(Metrics::new(&service.name, BLOCK_LEN, engine.blocks().total()));
+    let (jobs, worker) = worker::start(engine, Arc::clone(&metrics)).map_err(Error::Start)?;
+    let state = Arc::new(State::new(service, jobs, metrics, context_len, options.places));
     let guard = Arc::new(guard::Guard { key: options.key.clone(), is_loopback: address.ip().is_loopback() });
     let app = router(Arc::clone(&state), guard);
     // One thread is enough: all it does is hand text about. The others compute.
@@ -113,10 +128,17 @@ pub fn serve(
 
 fn router(state: Arc<State>, guard: Arc<guard::Guard>) -> Router {
     Router::new()
+        .route("/", get(page::page))
+        .route("/assets/{name}", get(page::asset))
         .route("/v1/chat/completions", post(chat::completions))
         .route("/chat/completions", post(chat::completions))
         .route("/v1/completions", post(text::completions))
         .route("/completions", post(text::completions))
+        .route("/v1/responses", post(responses::create))
+        .route("/v1/responses/{id}", get(responses::get).delete(responses::delete))
+        .route("/v1/messages", post(messages::create))
+        .route("/v1/messages/count_tokens", post(messages::count_tokens))
+        .route("/metrics", get(metrics::show))
         .route("/tokenize", post(text::tokenize))
         .route("/detokenize", post(text::detokenize))
         .route("/v1/models", get(models::list))

@@ -1,16 +1,19 @@
 //! What all requests share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use shoal_base::TokenId;
 use shoal_engine::SamplingParams;
-use shoal_text::{Message, Piece, Prompt, PromptStyle, Thinking, Tokenizer};
+use shoal_text::tools::CallFormat;
+use shoal_text::{GrammarCompiler, PromptStyle, Tokenizer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Service;
 use crate::error::ApiError;
+use crate::metrics::Metrics;
+use crate::responses_store::ResponseStore;
 use crate::worker::{Job, Place};
 
 /// Memory for the bodies of all requests together, until they are understood: of the longest ones, nearly four.
@@ -19,7 +22,9 @@ const BODIES_BYTES_MAX: usize = 32 << 20;
 pub(crate) struct State {
     pub(crate) name: String,
     pub(crate) tokenizer: Tokenizer,
-    style: Option<PromptStyle>,
+    pub(crate) style: PromptStyle,
+    /// How the model writes calls of functions.
+    pub(crate) call_format: CallFormat,
     pub(crate) sampling: SamplingParams,
     pub(crate) end_tokens: Vec<TokenId>,
     /// Most tokens of a prompt and its answer.
@@ -27,31 +32,47 @@ pub(crate) struct State {
     pub(crate) is_ready: AtomicBool,
     /// When this began, in seconds since 1970: what a model's `created` says.
     pub(crate) started: u64,
+    /// Answers that later requests go on from.
+    pub(crate) responses: Arc<ResponseStore>,
+    pub(crate) metrics: Arc<Metrics>,
     jobs: mpsc::Sender<Job>,
     places: Arc<Semaphore>,
     /// Kibibytes that bodies may still take.
     bodies: Arc<Semaphore>,
     requests: AtomicU64,
+    /// Made when the first answer has to look like something: it takes a moment.
+    grammars: OnceLock<Option<GrammarCompiler>>,
 }
 
 impl State {
-    pub(crate) fn new(service: Service, jobs: mpsc::Sender<Job>, context_len: usize, places: usize) -> Self {
+    pub(crate) fn new(
+        service: Service,
+        jobs: mpsc::Sender<Job>,
+        metrics: Arc<Metrics>,
+        context_len: usize,
+        places: usize,
+    ) -> Self {
         let Service { name, tokenizer, style, sampling } = service;
         let ids = (0..tokenizer.vocab_len() as u32).map(TokenId);
+        let call_format = style.call_format(&tokenizer);
         let end_tokens = ids.filter(|&id| tokenizer.is_end(id)).collect();
         Self {
             name,
             tokenizer,
             style,
+            call_format,
             sampling,
             end_tokens,
             context_len,
             is_ready: AtomicBool::new(true),
             started: now(),
+            responses: Arc::default(),
+            metrics,
             jobs,
             places: Arc::new(Semaphore::new(places)),
             bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX >> 10)),
             requests: AtomicU64::new(0),
+            grammars: OnceLock::new(),
         }
     }
 
@@ -60,7 +81,10 @@ impl State {
     /// # Errors
     /// If all are taken.
     pub(crate) fn take_place(&self) -> Result<Place, ApiError> {
-        Arc::clone(&self.places).try_acquire_owned().map(Place::new).map_err(|_| ApiError::busy())
+        Arc::clone(&self.places).try_acquire_owned().map(Place::new).map_err(|_| {
+            self.metrics.refused();
+            ApiError::busy()
+        })
     }
 
     /// Room for a body of `bytes` among all that are being read and understood.
@@ -80,40 +104,25 @@ impl State {
         })
     }
 
-    /// The conversation as the model reads it, as text pieces and as tokens.
-    pub(crate) fn render(
-        &self,
-        messages: &[Message],
-        thinking: Thinking,
-    ) -> Result<(Prompt, Vec<TokenId>), ApiError> {
-        let prompt = match &self.style {
-            Some(style) => style.render(messages, thinking),
-            None => Ok(continued(messages)),
-        };
-        let prompt = prompt.map_err(|error| ApiError::invalid("messages", error.to_string()))?;
-        let tokens = self.tokenizer.encode_pieces(&prompt.pieces);
-        let mut tokens = tokens.map_err(|error| ApiError::invalid("messages", error.to_string()))?;
-        if self.style.is_none() && self.tokenizer.adds_bos() {
-            tokens.splice(0..0, self.tokenizer.bos());
-        }
-        Ok((prompt, tokens))
+    /// What makes grammars for this model.
+    ///
+    /// # Errors
+    /// If its vocabulary has no token that ends an answer.
+    pub(crate) fn grammars(&self) -> Result<&GrammarCompiler, ApiError> {
+        let made = self.grammars.get_or_init(|| GrammarCompiler::new(&self.tokenizer).ok());
+        let missing = "this model's answers cannot be given a format: it has no token that ends them";
+        made.as_ref().ok_or_else(|| ApiError::internal(missing.to_owned()))
     }
 
     /// Whether answers are split into reasoning and what is said.
     pub(crate) const fn splits_reasoning(&self) -> bool {
-        self.style.is_some()
+        !matches!(self.style, PromptStyle::Plain { .. })
     }
 
     /// A name for a request that no other has while the server runs.
     pub(crate) fn next_id(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::Relaxed)
     }
-}
-
-/// All texts, one after the other: for a model without a form of conversation.
-fn continued(messages: &[Message]) -> Prompt {
-    let text = messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n\n");
-    Prompt { pieces: vec![Piece::Text(text)], reasoning_open: false }
 }
 
 /// Seconds since 1970.

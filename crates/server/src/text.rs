@@ -7,13 +7,17 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 use shoal_base::TokenId;
-use shoal_text::{Detokenizer, Piece};
+use shoal_engine::Constraint;
+use shoal_text::{Detokenizer, Piece, Shape};
 
-use crate::answer::{Ask, Form, answer, read_body};
+use crate::answer::{Ask, Text, answer, check_len, read_body};
+use crate::chat::check_top_logprobs;
+use crate::constraint::Bounds;
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::generation::{Generation, refuse_what_is_not_there};
 use crate::state;
+use crate::tools::take_format;
 
 type Shared = State<Arc<state::State>>;
 
@@ -21,21 +25,70 @@ pub(crate) async fn completions(State(state): Shared, request: Request) -> Resul
     answer(state, request, ask).await
 }
 
-fn ask(state: &state::State, mut fields: Fields) -> Result<Ask, ApiError> {
+fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, ApiError> {
     let expected = "a text or a list of token ids";
     let missing = || ApiError::invalid("prompt", format!("`prompt`: expected {expected}, found none"));
     let prompt = fields.take::<Value>("prompt", expected)?.ok_or_else(missing)?;
-    let tokens = match prompt {
-        Value::String(text) => text_tokens(state, "prompt", text)?,
-        other => given_tokens(state, "prompt", other)?,
+    let is_echoed = fields.take("echo", "true or false")?.unwrap_or(false);
+    let suffix: Option<String> = fields.take("suffix", "a text")?;
+    let suffix = suffix.filter(|suffix| !suffix.is_empty());
+    let echo = match (&prompt, is_echoed) {
+        (_, false) => String::new(),
+        (Value::String(text), true) => text.clone(),
+        (ids, true) => state.tokenizer.decode(&given_tokens(state, "prompt", ids.clone())?),
     };
-    let generation = Generation::take(&mut fields, state)?;
-    fields.only("echo", &[json!(false)])?;
-    fields.only("suffix", &[json!("")])?;
-    fields.only("logprobs", &[])?;
-    fields.only("best_of", &[json!(1)])?;
+    let tokens = match (prompt, suffix) {
+        (Value::String(text), None) => text_tokens(state, "prompt", text)?,
+        (Value::String(text), Some(suffix)) => middle_tokens(state, text, suffix)?,
+        (other, None) => given_tokens(state, "prompt", other)?,
+        (_, Some(_)) => {
+            let message = "`suffix`: expected the prompt to be a text as well".to_owned();
+            return Err(ApiError::invalid("suffix", message));
+        }
+    };
+    let logprobs: Option<usize> = fields.take("logprobs", "a number")?;
+    check_top_logprobs("logprobs", logprobs)?;
+    let shape = take_format(&mut fields)?;
+    let mut generation = Generation::take(&mut fields, state)?;
+    generation.logprobs = logprobs;
+    fields.only("best_of", &[json!(1), json!(generation.count)])?;
     refuse_what_is_not_there(fields)?;
-    Ok(Ask { form: Form::Text, param: "prompt", tokens, reasoning_open: None, generation })
+    check_len(state, "prompt", tokens.len())?;
+    let bounds = (0..generation.count).map(|_| bounds(state, shape.as_ref())).collect::<Result<_, _>>()?;
+    let Generation { include_usage, count, .. } = generation;
+    let form = Text::new(&state.tokenizer, echo, include_usage, logprobs.is_some(), count);
+    let param = "prompt";
+    Ok(Ask { form, param, tokens, reasoning_open: None, has_calls: false, bounds, generation })
+}
+
+fn bounds(state: &state::State, shape: Option<&Shape>) -> Result<Option<Box<dyn Constraint>>, ApiError> {
+    let Some(shape) = shape else { return Ok(None) };
+    let grammar = state.grammars()?.compile(shape);
+    let grammar = grammar.map_err(|error| ApiError::invalid("response_format", error.to_string()))?;
+    Ok(Bounds::of(&state.tokenizer, false, None, Some(grammar)))
+}
+
+/// What models call the marks around a text with a gap: before it, in place of the gap, after it.
+const MIDDLES: [[&str; 3]; 3] = [
+    ["<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"],
+    ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"],
+    ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"],
+];
+
+/// The tokens of a prompt that asks for what stands between two texts.
+fn middle_tokens(state: &state::State, before: String, after: String) -> Result<Vec<TokenId>, ApiError> {
+    let tokenizer = &state.tokenizer;
+    let known = MIDDLES.iter().find(|marks| marks.iter().all(|mark| tokenizer.special(mark).is_some()));
+    let Some([begin, hole, end]) = known else {
+        let message =
+            "`suffix`: this model was not trained to fill a gap, and its vocabulary has no marks for one";
+        return Err(ApiError::invalid("suffix", message.to_owned()));
+    };
+    let special = |mark: &&str| Piece::Special((*mark).to_owned());
+    let pieces = [special(begin), Piece::Text(before), special(hole), Piece::Text(after), special(end)];
+    let tokens = tokenizer.encode_pieces(&pieces);
+    let tokens = tokens.map_err(|error| ApiError::invalid("prompt", error.to_string()))?;
+    Ok(tokenizer.bos().filter(|_| tokenizer.adds_bos()).into_iter().chain(tokens).collect())
 }
 
 /// The tokens of a plain sequence that is `text`, as this model begins one.

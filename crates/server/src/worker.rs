@@ -2,18 +2,22 @@
 //!
 //! Jobs come over a channel, updates go back over one for each job. The thread waits for a job while nothing runs, and looks
 //! for new ones between two steps, so a request joins those that are being answered at the next step. A job that
-//! finds the KV cache full waits for one to end, in the order they came. Nobody is waited for: updates are never
+//! finds as many running as there is room for waits for one to end, in the order they came. Nobody is waited for: updates are never
 //! refused, and a client that has gone is noticed before the next step.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use shoal_engine::{Engine, Error, Event, FinishReason, Request, SequenceId};
+use shoal_base::TokenId;
+use shoal_engine::{Engine, Error, Event, FinishReason, Logprobs, PromptProgress, Request, SequenceId};
 use shoal_text::{AnswerStream, Segment};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
+
+use crate::metrics::Metrics;
 
 /// What a request holds from its acceptance to its end.
 pub(crate) struct Place {
@@ -30,15 +34,21 @@ impl Place {
 pub(crate) struct Job {
     pub(crate) request: Request,
     pub(crate) answer: AnswerStream,
-    pub(crate) updates: UnboundedSender<Update>,
-    pub(crate) place: Place,
+    /// Which of several answers to one request this is.
+    pub(crate) choice: usize,
+    pub(crate) updates: UnboundedSender<(usize, Update)>,
+    /// Whether to say how far the prompt is read.
+    pub(crate) reports_progress: bool,
+    pub(crate) place: Arc<Place>,
 }
 
 /// What becomes of a job.
 #[derive(Debug)]
 pub(crate) enum Update {
+    /// More of the prompt is read.
+    Progress(Progress),
     /// More of the answer.
-    Segment(Segment),
+    Piece(Piece),
     /// It is complete.
     Done(Done),
     /// The engine does not take it, because of what it asks.
@@ -47,10 +57,28 @@ pub(crate) enum Update {
     Failed(String),
 }
 
+/// How far a prompt is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    pub(crate) tokens: PromptProgress,
+    pub(crate) prompt_tokens: usize,
+    pub(crate) time: Duration,
+}
+
+/// A stretch of an answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    pub(crate) segment: Segment,
+    /// How likely the tokens were that have become certain with it, if that was asked.
+    pub(crate) logprobs: Vec<Logprobs>,
+}
+
 /// A complete answer, in numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Done {
     pub(crate) reason: FinishReason,
+    /// The stop text that ended it.
+    pub(crate) stopped_by: Option<String>,
     pub(crate) prompt_tokens: usize,
     /// Of those, how many an earlier request had computed.
     pub(crate) cached_tokens: usize,
@@ -63,9 +91,9 @@ pub(crate) struct Done {
 }
 
 /// Starts the thread. It ends when all senders of jobs are gone and every job is done.
-pub(crate) fn start(engine: Engine) -> std::io::Result<(Sender<Job>, JoinHandle<()>)> {
+pub(crate) fn start(engine: Engine, metrics: Arc<Metrics>) -> std::io::Result<(Sender<Job>, JoinHandle<()>)> {
     let (sender, jobs) = channel();
-    let worker = Worker { engine, running: HashMap::new(), waiting: VecDeque::new() };
+    let worker = Worker { engine, running: HashMap::new(), waiting: VecDeque::new(), metrics };
     let thread =
         std::thread::Builder::new().name("shoal-engine".to_owned()).spawn(move || worker.run(&jobs))?;
     Ok((sender, thread))
@@ -73,10 +101,15 @@ pub(crate) fn start(engine: Engine) -> std::io::Result<(Sender<Job>, JoinHandle<
 
 struct Running {
     answer: AnswerStream,
-    updates: UnboundedSender<Update>,
-    _place: Place,
+    choice: usize,
+    updates: UnboundedSender<(usize, Update)>,
+    reports_progress: bool,
+    _place: Arc<Place>,
     started: Instant,
     first_token: Option<Instant>,
+    last_token: Instant,
+    /// Of tokens whose text has not come out yet.
+    logprobs: Vec<Logprobs>,
     done: Done,
 }
 
@@ -84,6 +117,7 @@ struct Worker {
     engine: Engine,
     running: HashMap<SequenceId, Running>,
     waiting: VecDeque<Job>,
+    metrics: Arc<Metrics>,
 }
 
 impl Worker {
@@ -96,8 +130,9 @@ impl Worker {
             self.waiting.extend(jobs.try_iter());
             self.drop_the_gone();
             self.take_up();
-            let (events, _) = self.engine.step();
+            let (events, report) = self.engine.step();
             events.into_iter().for_each(|event| self.tell(event));
+            self.metrics.stepped(&report, &self.engine, self.running.len(), self.waiting.len());
         }
     }
 
@@ -109,6 +144,7 @@ impl Worker {
             let is_gone = running.updates.is_closed();
             if is_gone {
                 engine.cancel(id);
+                self.metrics.ended("abort", &running.done, running.started.elapsed());
             }
             !is_gone
         });
@@ -116,41 +152,58 @@ impl Worker {
 
     /// Gives those that wait to the engine, as many as it has room for.
     fn take_up(&mut self) {
-        while let Some(Job { request, answer, updates, place }) = self.waiting.pop_front() {
+        while self.engine.has_room() {
+            let Some(job) = self.waiting.pop_front() else { return };
+            let Job { request, answer, choice, updates, reports_progress, place } = job;
             let prompt_tokens = request.prompt.len();
-            match self.engine.submit(request.clone()) {
+            match self.engine.submit(request) {
                 Ok(id) => {
                     let done = Done {
                         reason: FinishReason::End,
+                        stopped_by: None,
                         prompt_tokens,
-                        cached_tokens: self.engine.computed_len(id),
+                        cached_tokens: 0,
                         completion_tokens: 0,
                         reasoning_tokens: 0,
                         prompt_time: Duration::ZERO,
                         completion_time: Duration::ZERO,
                     };
-                    let (started, first_token) = (Instant::now(), None);
-                    let running = Running { answer, updates, _place: place, started, first_token, done };
+                    let started = Instant::now();
+                    let running = Running {
+                        answer,
+                        choice,
+                        updates,
+                        reports_progress,
+                        _place: place,
+                        started,
+                        first_token: None,
+                        last_token: started,
+                        logprobs: Vec::new(),
+                        done,
+                    };
                     self.running.insert(id, running);
                 }
-                Err(Error::CacheFull { .. }) if !self.running.is_empty() => {
-                    self.waiting.push_front(Job { request, answer, updates, place });
-                    return;
-                }
                 // Who does not listen need not be told.
-                Err(error) => drop(updates.send(Update::Refused(error))),
+                Err(error) => drop(updates.send((choice, Update::Refused(error)))),
             }
         }
     }
 
     fn tell(&mut self, event: Event) {
         match event {
+            Event::Prompt(id, progress) => {
+                if let Some(running) = self.running.get_mut(&id) {
+                    running.read(progress);
+                }
+            }
+            Event::Logprobs(id, logprobs) => {
+                if let Some(running) = self.running.get_mut(&id) {
+                    running.logprobs.push(logprobs);
+                }
+            }
             Event::Token(id, token) => {
                 let Some(running) = self.running.get_mut(&id) else { return };
-                running.first_token.get_or_insert_with(Instant::now);
-                running.done.completion_tokens += 1;
-                let segments = running.answer.push(token);
-                running.send(segments);
+                running.take(token, &self.metrics);
                 if running.answer.has_stopped() {
                     self.engine.cancel(id);
                     self.end(id, FinishReason::End);
@@ -159,7 +212,8 @@ impl Worker {
             Event::Finished(id, reason) => self.end(id, reason),
             Event::Failed(id, why) => {
                 if let Some(running) = self.running.remove(&id) {
-                    let _ = running.updates.send(Update::Failed(why));
+                    self.metrics.ended("error", &running.done, running.started.elapsed());
+                    running.say(Update::Failed(why));
                 }
             }
         }
@@ -171,19 +225,49 @@ impl Worker {
         running.send(rest);
         let now = Instant::now();
         let first = running.first_token.unwrap_or(now);
+        let stopped_by = running.answer.stopped_by().map(str::to_owned);
         let (prompt_time, completion_time) = (first - running.started, now - first);
-        let done = Done { reason, prompt_time, completion_time, ..running.done };
-        let _ = running.updates.send(Update::Done(done));
+        let done = Done { reason, stopped_by, prompt_time, completion_time, ..running.done.clone() };
+        let why = if reason == FinishReason::Length { "length" } else { "stop" };
+        self.metrics.ended(why, &done, now - running.started);
+        running.say(Update::Done(done));
     }
 }
 
 impl Running {
+    fn say(&self, update: Update) {
+        // Who does not listen need not be told.
+        let _ = self.updates.send((self.choice, update));
+    }
+
+    fn read(&mut self, tokens: PromptProgress) {
+        self.done.cached_tokens = tokens.cached;
+        if self.reports_progress {
+            let (prompt_tokens, time) = (self.done.prompt_tokens, self.started.elapsed());
+            self.say(Update::Progress(Progress { tokens, prompt_tokens, time }));
+        }
+    }
+
+    fn take(&mut self, token: TokenId, metrics: &Metrics) {
+        let now = Instant::now();
+        match self.first_token {
+            None => metrics.first_token(now - self.started),
+            Some(_) => metrics.next_token(now - self.last_token),
+        }
+        self.first_token.get_or_insert(now);
+        self.last_token = now;
+        self.done.completion_tokens += 1;
+        let segments = self.answer.push(token);
+        self.send(segments);
+    }
+
     fn send(&mut self, segments: Vec<Segment>) {
         for segment in segments {
             if matches!(segment, Segment::Reasoning(_)) {
                 self.done.reasoning_tokens = self.done.completion_tokens;
             }
-            let _ = self.updates.send(Update::Segment(segment));
+            let logprobs = std::mem::take(&mut self.logprobs);
+            self.say(Update::Piece(Piece { segment, logprobs }));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One answer as it is written: tokens in, segments of reasoning and answer out.
 //!
-//! Tokens become text that never splits a character, lose their stop string, and are split into what the model thought and
-//! what it says. A segment comes out as soon as it is certain; the answer does not depend on how it arrived.
+//! Tokens become text that never splits a character, lose their stop string, and are split into what the model thought, what it
+//! says and which functions it calls. A segment comes out as soon as it is certain; the answer does not depend on how it arrived.
 
 use shoal_base::TokenId;
 
@@ -9,6 +9,7 @@ use crate::detokenize::Detokenizer;
 use crate::reasoning::{ReasoningSplitter, Segment};
 use crate::stop::StopMatcher;
 use crate::tokenizer::Tokenizer;
+use crate::tools::{CallFormat, CallParser, CallPart};
 
 /// Follows one answer from its first token to its end.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct AnswerStream {
     has_stopped: bool,
     /// `None` where reasoning is not told apart.
     splitter: Option<ReasoningSplitter>,
+    /// `None` where calls are not told apart.
+    calls: Option<CallParser>,
 }
 
 impl AnswerStream {
@@ -30,7 +33,16 @@ impl AnswerStream {
             stop: StopMatcher::new(stop),
             has_stopped: false,
             splitter: reasoning_open.map(ReasoningSplitter::new),
+            calls: None,
         }
+    }
+
+    /// The same, with calls in `format` told apart.
+    #[must_use]
+    pub fn with_calls(mut self, format: CallFormat) -> Self {
+        self.detokenizer.show(format.marks());
+        self.calls = Some(CallParser::new(format));
+        self
     }
 
     /// Adds a token; what is certain now, without empty segments.
@@ -47,6 +59,12 @@ impl AnswerStream {
         self.has_stopped
     }
 
+    /// The stop text that has ended the answer.
+    #[must_use]
+    pub fn stopped_by(&self) -> Option<&str> {
+        self.stop.stopped_by()
+    }
+
     /// Ends the answer; what was held back.
     pub fn finish(&mut self) -> Vec<Segment> {
         let mut segments = Vec::new();
@@ -59,15 +77,36 @@ impl AnswerStream {
                 segments.extend(self.split(held));
             }
         }
-        segments.extend(self.splitter.as_mut().map(ReasoningSplitter::finish).unwrap_or_default());
+        let rest = self.splitter.as_mut().map(ReasoningSplitter::finish).unwrap_or_default();
+        segments.extend(self.find_calls(rest));
+        segments
+            .extend(self.calls.as_mut().map(CallParser::finish).unwrap_or_default().into_iter().map(segment));
         segments
     }
 
     fn split(&mut self, text: String) -> Vec<Segment> {
-        match &mut self.splitter {
+        let segments = match &mut self.splitter {
             _ if text.is_empty() => Vec::new(),
             Some(splitter) => splitter.push(&text),
             None => vec![Segment::Answer(text)],
-        }
+        };
+        self.find_calls(segments)
+    }
+
+    fn find_calls(&mut self, segments: Vec<Segment>) -> Vec<Segment> {
+        let Some(calls) = &mut self.calls else { return segments };
+        let parts = segments.into_iter().flat_map(|part| match part {
+            Segment::Answer(text) => calls.push(&text).into_iter().map(segment).collect(),
+            other => vec![other],
+        });
+        parts.collect()
+    }
+}
+
+fn segment(part: CallPart) -> Segment {
+    match part {
+        CallPart::Text(text) => Segment::Answer(text),
+        CallPart::Begin(name) => Segment::CallBegin(name),
+        CallPart::Arguments(text) => Segment::CallArguments(text),
     }
 }

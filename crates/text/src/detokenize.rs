@@ -14,18 +14,25 @@ pub struct Detokenizer {
     tokenizer: Tokenizer,
     /// Start of a character whose end has not come; at most three bytes.
     pending: Vec<u8>,
+    /// Control tokens that print their text all the same.
+    shown: Vec<TokenId>,
 }
 
 impl Detokenizer {
     /// A detokenizer at the start of a text.
     #[must_use]
     pub fn new(tokenizer: &Tokenizer) -> Self {
-        Self { tokenizer: tokenizer.clone(), pending: Vec::new() }
+        Self { tokenizer: tokenizer.clone(), pending: Vec::new(), shown: Vec::new() }
+    }
+
+    /// From now on the control tokens of these texts print them.
+    pub(crate) fn show(&mut self, texts: &[&str]) {
+        self.shown.extend(texts.iter().filter_map(|text| self.tokenizer.special(text)));
     }
 
     /// Adds a token; returns the text that is now certain, which may be empty.
     pub fn push(&mut self, id: TokenId) -> String {
-        if !self.tokenizer.is_visible(id) {
+        if !self.tokenizer.is_visible(id) && !self.shown.contains(&id) {
             return String::new();
         }
         self.pending.extend_from_slice(self.tokenizer.token_bytes(id));

@@ -92,6 +92,12 @@ pub enum Error {
     /// There is nothing to answer.
     #[error("the conversation has no messages, expected at least one")]
     NoMessages,
+    /// What an answer must look like cannot be made a grammar.
+    #[error("the format cannot be kept: {reason}")]
+    Grammar {
+        /// What the grammar engine says.
+        reason: String,
+    },
     /// The template is too long to be one.
     #[error("the chat template has {found} bytes, expected at most {max}")]
     TemplateLength {

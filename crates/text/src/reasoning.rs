@@ -27,6 +27,10 @@ pub enum Segment {
     Reasoning(String),
     /// What the model says.
     Answer(String),
+    /// A call of the function of this name begins.
+    CallBegin(String),
+    /// More of the arguments of that call, as JSON.
+    CallArguments(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +185,7 @@ mod tests {
                     assert!(!text.is_empty());
                     answer.push_str(&text);
                 }
+                other => panic!("calls are found elsewhere: {other:?}"),
             }
         }
         (reasoning, answer)

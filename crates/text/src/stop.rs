@@ -12,7 +12,8 @@ pub struct StopMatcher {
     stops: Vec<String>,
     /// The end of the text so far, where it may be the beginning of a stop string.
     held: String,
-    stopped: bool,
+    /// Which of them ended the answer.
+    stopped_by: Option<usize>,
 }
 
 impl StopMatcher {
@@ -20,19 +21,19 @@ impl StopMatcher {
     #[must_use]
     pub fn new(mut stops: Vec<String>) -> Self {
         stops.retain(|stop| !stop.is_empty());
-        Self { stops, held: String::new(), stopped: false }
+        Self { stops, held: String::new(), stopped_by: None }
     }
 
     /// Adds text; returns what may be printed, and whether the answer ends here. After the end nothing is printed.
     pub fn push(&mut self, text: &str) -> (String, bool) {
-        if self.stopped {
+        if self.stopped_by.is_some() {
             return (String::new(), true);
         }
         let mut seen = std::mem::take(&mut self.held);
         seen.push_str(text);
-        if let Some(start) = self.first_stop(&seen) {
+        if let Some((start, which)) = self.first_stop(&seen) {
             seen.truncate(start);
-            self.stopped = true;
+            self.stopped_by = Some(which);
             return (seen, true);
         }
         let keep = self.stops.iter().map(|stop| tail_that_may_begin(&seen, stop)).max().unwrap_or(0);
@@ -45,11 +46,20 @@ impl StopMatcher {
         std::mem::take(&mut self.held)
     }
 
-    /// Where the stop string begins that is complete first.
-    fn first_stop(&self, text: &str) -> Option<usize> {
-        let ends =
-            self.stops.iter().filter_map(|stop| text.find(stop.as_str()).map(|at| (at + stop.len(), at)));
-        ends.min().map(|(_, start)| start)
+    /// The stop string that has ended the answer.
+    #[must_use]
+    pub fn stopped_by(&self) -> Option<&str> {
+        self.stopped_by.map(|which| self.stops[which].as_str())
+    }
+
+    /// Where the stop string begins that is complete first, and which it is.
+    fn first_stop(&self, text: &str) -> Option<(usize, usize)> {
+        let ends = self
+            .stops
+            .iter()
+            .enumerate()
+            .filter_map(|(which, stop)| text.find(stop.as_str()).map(|at| (at + stop.len(), at, which)));
+        ends.min().map(|(_, start, which)| (start, which))
     }
 }
 

@@ -166,6 +166,16 @@ impl Tokenizer {
         self.inner.kinds.get(id.idx()) == Some(&TokenKind::Control)
     }
 
+    /// Whether no text ever becomes this token: it is a control token, markup, or a gap in the vocabulary.
+    pub(crate) fn is_apart(&self, id: TokenId) -> bool {
+        let text = std::str::from_utf8(self.token_bytes(id));
+        match self.inner.kinds.get(id.idx()) {
+            Some(TokenKind::Normal) => false,
+            Some(TokenKind::UserDefined) => text.is_ok_and(is_markup),
+            _ => true,
+        }
+    }
+
     /// Whether a reader sees a token: all but control tokens, and the marks of reasoning whatever their type.
     #[must_use]
     pub fn is_visible(&self, id: TokenId) -> bool {

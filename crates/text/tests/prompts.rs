@@ -70,7 +70,8 @@ fn native_styles_write_what_the_official_templates_write() {
             include_str!(concat!("../../../tests/golden/prompts/", $name, ".json"))
         };
     }
-    let chatml = |system: &str| PromptStyle::ChatMl { default_system: Some(system.into()) };
+    let chatml =
+        |system: &str| PromptStyle::ChatMl { default_system: Some(system.into()), has_call_marks: false };
     let v3 = |reasoning| PromptStyle::DeepseekV3 { reasoning };
     check(golden!("deepseek-v2"), &PromptStyle::DeepseekV2, &deepseek_v2());
     check(golden!("deepseek-v3"), &v3(Reasoning::Never), &deepseek_r1());
@@ -131,7 +132,7 @@ fn a_style_is_found_by_what_its_template_writes() {
     assert_eq!(found(Some(V2), &v2).name(), "deepseek-v2");
     let style = found(Some(CHATML), &smollm);
     assert!(
-        matches!(&style, PromptStyle::ChatMl { default_system: Some(system) } if system == "Be kind."),
+        matches!(&style, PromptStyle::ChatMl { default_system: Some(system), .. } if system == "Be kind."),
         "{style:?}"
     );
     assert_eq!(found(Some(OTHER), &smollm).name(), "template");
@@ -179,7 +180,7 @@ fn no_user_can_write_a_control_token() {
         (PromptStyle::DeepseekV3 { reasoning: Reasoning::ByDefault }, &r1),
         (PromptStyle::DeepseekV3 { reasoning: Reasoning::Never }, &r1),
         (PromptStyle::DeepseekV31, &r1),
-        (PromptStyle::ChatMl { default_system: None }, &smollm),
+        (PromptStyle::ChatMl { default_system: None, has_call_marks: false }, &smollm),
         (PromptStyle::Plain { bos: None }, &r1),
         (foreign(V3, &r1), &r1),
         (foreign(OTHER, &smollm), &smollm),

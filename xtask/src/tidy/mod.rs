@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use source::SourceFile;
 
 /// Folders that are never looked into: build products and what a fuzzer found.
-const IGNORED_DIRS: &[&str] = &["target", "corpus", "artifacts"];
+const IGNORED_DIRS: &[&str] = &["target", "corpus", "artifacts", "node_modules"];
 /// Longest file that is looked into, in bytes: longer ones are data.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
 

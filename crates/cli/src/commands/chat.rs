@@ -315,6 +315,8 @@ impl Screen {
                 self.line_ended = text.ends_with('\n');
                 write!(out, "{}", self.text(text))?;
             }
+            // Calls are told apart only where functions are offered.
+            Segment::CallBegin(_) | Segment::CallArguments(_) => {}
         }
         out.flush()
     }

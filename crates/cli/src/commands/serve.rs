@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use shoal_engine::{Engine, EngineOptions};
 use shoal_hub::Catalogue;
 use shoal_server::{ApiKey, ServeOptions, Service, serve};
+use shoal_text::PromptStyle;
 
 use crate::args::{SamplingArgs, ServeArgs};
 use crate::commands::run::sampling;
@@ -37,9 +38,9 @@ pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result
     let service = Service {
         name: name.clone(),
         sampling: sampling(&SamplingArgs::default(), &loaded.style),
-        tokenizer: loaded.tokenizer,
         // Minnow goes on with what it is given.
-        style: (loaded.name != MINNOW).then_some(loaded.style),
+        style: if loaded.name == MINNOW { PromptStyle::plain(&loaded.tokenizer) } else { loaded.style },
+        tokenizer: loaded.tokenizer,
     };
     let serve_options = ServeOptions { key, places: sequences + usize::from(args.queue) };
     eprintln!("serving {name} at http://{address}/v1 (Ctrl-C ends it)");

@@ -9,6 +9,8 @@
 mod answers;
 mod refusals;
 mod serve;
+mod serve_dialects;
+mod serve_shapes;
 mod tools;
 
 use std::io::Write;

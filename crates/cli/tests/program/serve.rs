@@ -13,7 +13,7 @@ use crate::{Place, shoal};
 const END: &str = "1";
 
 /// A server of minnow, which ends when this is dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     stderr: BufReader<ChildStderr>,
     address: String,
@@ -22,16 +22,20 @@ struct Server {
 
 /// What came back.
 #[derive(Debug)]
-struct Reply {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Server {
-    fn start(args: &[&str]) -> Self {
+    pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_model("minnow", args)
+    }
+
+    pub(crate) fn start_model(model: &str, args: &[&str]) -> Self {
         let place = Place::new();
-        let args = [&["serve", "minnow", "--port", "0", "--threads", "1"], args].concat();
+        let args = [&["serve", model, "--port", "0", "--threads", "1"], args].concat();
         let mut child = place.command(&args).spawn().expect("the program starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut line = String::new();
@@ -65,7 +69,7 @@ impl Server {
         stream
     }
 
-    fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
+    pub(crate) fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
         let mut stream = self.send(method, path, headers, body);
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).expect("an answer");
@@ -78,8 +82,12 @@ impl Server {
         Reply { status, head, body }
     }
 
-    fn chat(&self, body: &Value) -> Reply {
+    pub(crate) fn chat(&self, body: &Value) -> Reply {
         self.ask("POST", "/v1/chat/completions", "", body.to_string().as_bytes())
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Reply {
+        self.ask("POST", path, "", body.to_string().as_bytes())
     }
 
     /// Asks it to end, and waits.
@@ -100,13 +108,13 @@ impl Drop for Server {
 
 impl Reply {
     #[track_caller]
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error} in: {self:?}"))
     }
 
     /// The JSON of each event before `[DONE]`.
     #[track_caller]
-    fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         assert!(self.head.contains("content-type: text/event-stream"), "{self:?}");
         let data: Vec<&str> = self.body.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
         let (last, events) = data.split_last().expect("events");
@@ -116,7 +124,7 @@ impl Reply {
 
     /// Asserts an error of this status that names `param` and says `part`.
     #[track_caller]
-    fn refused(&self, status: u16, param: Option<&str>, part: &str) {
+    pub(crate) fn refused(&self, status: u16, param: Option<&str>, part: &str) {
         assert_eq!(self.status, status, "{self:?}");
         let error = &self.json()["error"];
         assert_eq!(error["param"].as_str(), param, "{error}");
@@ -135,7 +143,7 @@ fn unchunked(mut body: &str) -> String {
     text
 }
 
-fn story(max_tokens: u32) -> Value {
+pub(crate) fn story(max_tokens: u32) -> Value {
     json!({
         "model": "minnow",
         "messages": [{"role": "user", "content": "Once upon a time"}],
@@ -144,7 +152,7 @@ fn story(max_tokens: u32) -> Value {
     })
 }
 
-fn with(mut body: Value, name: &str, value: Value) -> Value {
+pub(crate) fn with(mut body: Value, name: &str, value: Value) -> Value {
     body[name] = value;
     body
 }
@@ -213,14 +221,20 @@ fn fields_are_honoured_or_refused_by_name() {
         ("stop", json!(vec!["x"; 17]), "at most 16"),
         ("seed", json!(1.5), "whole number"),
         ("logit_bias", json!({"99999999": 1}), "ids below"),
-        ("n", json!(2), "not supported"),
-        ("tools", json!([{"type": "function"}]), "not supported"),
-        ("response_format", json!({"type": "json_object"}), "not supported"),
-        ("logprobs", json!(true), "not supported"),
+        ("n", json!(17), "from 1 to 16"),
+        ("n", json!(0), "from 1 to 16"),
+        ("tools[0]", json!([{"type": "function"}]), "expected a name"),
+        ("response_format", json!({"type": "yaml"}), "expected text"),
+        ("top_logprobs", json!(21), "up to 20"),
+        ("top_logprobs", json!(2), "goes with `logprobs`"),
+        ("tool_choice", json!("required"), "no `tools`"),
+        ("return_progress", json!(true), "about streams"),
+        ("verbosity", json!("low"), "not supported"),
         ("reasoning_effort", json!("extreme"), "expected none"),
         ("temprature", json!(1), "not a field"),
     ] {
-        one(name, value).refused(400, Some(name), part);
+        let field = name.split('[').next().expect("a name");
+        one(field, value).refused(400, Some(name), part);
     }
     one("stream_options", json!({"verbose": true})).refused(
         400,
@@ -388,13 +402,17 @@ fn texts_and_tokens_go_on_as_they_stand() {
     let back = post("/detokenize", &json!({"tokens": tokens(false)})).json();
     assert_eq!(back["content"], "Once upon a time");
 
+    let echoed = post("/v1/completions", &with(of_text.clone(), "echo", true.into())).json();
+    let answer = expected["answer"].as_str().expect("text");
+    assert_eq!(echoed["choices"][0]["text"], format!("Once upon a time{answer}"));
+
     for (name, value, part) in [
         ("prompt", json!([]), "one at the least"),
         ("prompt", json!([99_999_999]), "ids below"),
         ("prompt", json!(["a", "b"]), "ids below"),
         ("prompt", Value::Null, "found none"),
-        ("echo", json!(true), "not supported"),
-        ("suffix", json!("the end"), "not supported"),
+        ("suffix", json!("the end"), "no marks"),
+        ("logprobs", json!(21), "up to 20"),
         ("messages", json!([]), "not a field"),
     ] {
         post("/v1/completions", &with(of_text.clone(), name, value)).refused(400, Some(name), part);

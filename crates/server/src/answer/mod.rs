@@ -1,8 +1,13 @@
 //! From a request to its answer, for every API that answers with text: the body is read, a place taken, the prompt handed to
 //! the engine, and what comes back written as one object (`whole`) or piece by piece (`stream`), in the form of the API
-//! ([`Form`]).
+//! ([`Form`]: `chat`, `text`, `messages`, `responses`).
 
+mod chat;
+mod messages;
+mod openai;
+mod responses;
 mod stream;
+mod text;
 mod whole;
 
 use std::sync::Arc;
@@ -12,112 +17,134 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
 use shoal_base::TokenId;
-use shoal_text::{AnswerStream, Segment};
+use shoal_engine::Constraint;
+use shoal_text::AnswerStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+pub(crate) use chat::Chat;
+pub(crate) use messages::Messages;
+pub(crate) use responses::{Keeping, Responses};
+pub(crate) use text::Text;
+pub(crate) use whole::Answer;
 
 use crate::BODY_BYTES_MAX;
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::generation::Generation;
 use crate::state::{State, now};
-use crate::worker::{Job, Place, Update};
+use crate::worker::{Done, Job, Piece, Place, Progress, Update};
 
 /// How long the body of a request may take.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What is asked, whatever the API.
-#[derive(Debug)]
 pub(crate) struct Ask {
-    pub(crate) form: Form,
+    pub(crate) form: Box<dyn Form>,
     /// The field that the prompt comes from.
     pub(crate) param: &'static str,
     pub(crate) tokens: Vec<TokenId>,
     /// Whether the prompt has opened reasoning; `None` where it is not told apart.
     pub(crate) reasoning_open: Option<bool>,
+    /// Whether calls of functions are told apart.
+    pub(crate) has_calls: bool,
+    /// What binds each of the answers; nothing if there are fewer of these.
+    pub(crate) bounds: Vec<Option<Box<dyn Constraint>>>,
     pub(crate) generation: Generation,
 }
 
-/// The API whose words an answer uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// A message of a conversation.
-    Chat {
-        /// Whether the model was asked to reason, when all was said.
-        is_thinking: bool,
-    },
-    /// A text that goes on.
-    Text,
+/// How one API writes answers. A stream begins, has pieces of one choice or more, each choice is done, and it ends.
+pub(crate) trait Form: Send {
+    /// What the ids of its answers begin with.
+    fn id_prefix(&self) -> &'static str;
+
+    /// Learns which answer this is.
+    fn named(&mut self, head: Head);
+
+    /// The first events, as soon as the engine has taken the request up.
+    fn begin(&mut self, out: &mut Vec<Event>);
+
+    /// More of the prompt is read.
+    fn progress(&mut self, progress: &Progress, out: &mut Vec<Event>);
+
+    /// More of the answer.
+    fn piece(&mut self, choice: usize, piece: Piece, out: &mut Vec<Event>);
+
+    /// An answer is complete.
+    fn done(&mut self, choice: usize, done: &Done, out: &mut Vec<Event>);
+
+    /// All are.
+    fn end(&mut self, totals: &Totals, out: &mut Vec<Event>);
+
+    /// There will be no more.
+    fn failure(&mut self, error: &ApiError) -> Event;
+
+    /// The whole answer.
+    fn whole(&mut self, answers: Vec<Answer>, totals: &Totals) -> Value;
 }
 
-impl Form {
-    const fn id_prefix(self) -> &'static str {
-        match self {
-            Self::Chat { .. } => "chatcmpl",
-            Self::Text => "cmpl",
-        }
-    }
+/// One event of a stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) name: Option<&'static str>,
+    pub(crate) data: String,
+}
 
-    /// The kind of a whole answer, and of a part of one.
-    const fn kinds(self) -> [&'static str; 2] {
-        match self {
-            Self::Chat { .. } => ["chat.completion", "chat.completion.chunk"],
-            Self::Text => ["text_completion", "text_completion"],
-        }
-    }
-
-    /// What a part of an answer says, before why it ended: of a segment, or of none at the beginning and the end.
-    fn part(self, segment: Option<&Segment>) -> Value {
-        match (self, segment) {
-            (Self::Chat { .. }, None) => json!({ "delta": {} }),
-            (Self::Chat { .. }, Some(Segment::Answer(text))) => json!({ "delta": { "content": text } }),
-            (Self::Chat { .. }, Some(Segment::Reasoning(text))) => {
-                json!({ "delta": { "reasoning_content": text } })
-            }
-            (Self::Text, None) => json!({ "text": "" }),
-            (Self::Text, Some(Segment::Answer(text) | Segment::Reasoning(text))) => json!({ "text": text }),
-        }
-    }
-
-    /// What a whole answer says.
-    fn whole(self, content: String, reasoning: Option<String>) -> Value {
-        match self {
-            Self::Text => json!({ "text": content }),
-            Self::Chat { .. } => {
-                let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
-                if let Some(reasoning) = reasoning {
-                    message["reasoning_content"] = Value::String(reasoning);
-                }
-                json!({ "message": message })
-            }
-        }
+impl Event {
+    /// An event without a name.
+    pub(crate) fn data(data: &Value) -> Self {
+        Self { name: None, data: data.to_string() }
     }
 }
 
 /// What every part of an answer says of itself.
-#[derive(Clone, Debug)]
-struct Head {
-    form: Form,
-    id: String,
-    created: u64,
-    model: String,
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Head {
+    pub(crate) id: String,
+    pub(crate) created: u64,
+    pub(crate) model: String,
+}
+
+/// All answers to a request, in numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) prompt_tokens: usize,
+    pub(crate) cached_tokens: usize,
+    pub(crate) completion_tokens: usize,
+    pub(crate) reasoning_tokens: usize,
+    pub(crate) prompt_time: Duration,
+    pub(crate) completion_time: Duration,
+}
+
+impl Totals {
+    /// Counts one more answer; the prompt is that of the first.
+    pub(crate) fn add(&mut self, choice: usize, done: &Done) {
+        if choice == 0 {
+            self.prompt_tokens = done.prompt_tokens;
+            self.cached_tokens = done.cached_tokens;
+            self.prompt_time = done.prompt_time;
+            self.completion_time = done.completion_time;
+        }
+        self.completion_tokens += done.completion_tokens;
+        self.reasoning_tokens += done.reasoning_tokens;
+    }
 }
 
 /// A request that was handed to the engine.
 struct Asked {
-    head: Head,
-    updates: UnboundedReceiver<Update>,
+    form: Box<dyn Form>,
+    updates: UnboundedReceiver<(usize, Update)>,
+    count: usize,
     stream: bool,
-    include_usage: bool,
 }
 
 /// Answers `request`, whose fields `ask` understands.
 pub(crate) async fn answer(
     state: Arc<State>,
     request: Request,
-    ask: fn(&State, Fields) -> Result<Ask, ApiError>,
+    ask: fn(&Arc<State>, Fields) -> Result<Ask, ApiError>,
 ) -> Result<Response, ApiError> {
     let body = read_body(&state, request).await?;
     let place = state.take_place()?;
@@ -130,9 +157,9 @@ pub(crate) async fn answer(
     let asked =
         asked.await.map_err(|error| ApiError::internal(format!("the request was dropped: {error}")))??;
     if asked.stream {
-        Ok(stream::answer(asked.head, asked.updates, asked.include_usage).into_response())
+        Ok(stream::answer(asked.form, asked.updates, asked.count).into_response())
     } else {
-        whole::answer(&asked.head, asked.updates).await.map(IntoResponse::into_response)
+        whole::answer(asked.form, asked.updates, asked.count).await.map(IntoResponse::into_response)
     }
 }
 
@@ -161,32 +188,54 @@ pub(crate) async fn read_body(state: &State, request: Request) -> Result<Body, A
     Ok(Body { bytes, _share: share })
 }
 
+/// Whether a prompt leaves room for an answer.
+pub(crate) fn check_len(state: &State, param: &str, found: usize) -> Result<(), ApiError> {
+    if found == 0 {
+        let message = format!("`{param}`: the prompt has no tokens; expected at least one");
+        return Err(ApiError::invalid(param, message));
+    }
+    if found >= state.context_len {
+        return Err(ApiError::too_long(param, found, state.context_len));
+    }
+    Ok(())
+}
+
 /// Hands what is asked to the engine.
 fn start(state: &State, ask: Ask, place: Place) -> Result<Asked, ApiError> {
-    let Ask { form, param, tokens, reasoning_open, generation } = ask;
-    if tokens.is_empty() {
-        return Err(ApiError::invalid(
-            param,
-            format!("`{param}`: the prompt has no tokens; expected at least one"),
-        ));
-    }
-    if tokens.len() >= state.context_len {
-        return Err(ApiError::too_long(param, tokens.len(), state.context_len));
-    }
+    let Ask { mut form, param, tokens, reasoning_open, has_calls, bounds, generation } = ask;
+    check_len(state, param, tokens.len())?;
     let room = state.context_len - tokens.len();
     let (sender, updates) = unbounded_channel();
-    state.submit(Job {
-        request: shoal_engine::Request {
-            prompt: tokens,
-            sampling: generation.sampling,
-            max_tokens: generation.max_tokens.unwrap_or(room).min(room),
-            end_tokens: state.end_tokens.clone(),
-        },
-        answer: AnswerStream::new(&state.tokenizer, generation.stop, reasoning_open),
-        updates: sender,
-        place,
-    })?;
+    let place = Arc::new(place);
+    let mut bounds = bounds.into_iter();
+    for choice in 0..generation.count {
+        let mut sampling = generation.sampling.clone();
+        // Each choice is that of a seed of its own, and so can be had again alone.
+        sampling.seed = sampling.seed.wrapping_add(choice as u64);
+        let mut answer = AnswerStream::new(&state.tokenizer, generation.stop.clone(), reasoning_open);
+        if has_calls {
+            answer = answer.with_calls(state.call_format);
+        }
+        state.submit(Job {
+            request: shoal_engine::Request {
+                end_tokens: state.end_tokens.clone(),
+                constraint: bounds.next().flatten(),
+                logprobs: generation.logprobs,
+                cache_salt: generation.cache_salt.clone(),
+                ..shoal_engine::Request::new(
+                    tokens.clone(),
+                    sampling,
+                    generation.max_tokens.unwrap_or(room).min(room),
+                )
+            },
+            answer,
+            choice,
+            updates: sender.clone(),
+            reports_progress: generation.reports_progress && choice == 0,
+            place: Arc::clone(&place),
+        })?;
+    }
     let id = format!("{}-{:x}-{}", form.id_prefix(), state.started, state.next_id());
-    let head = Head { form, id, created: now(), model: state.name.clone() };
-    Ok(Asked { head, updates, stream: generation.stream, include_usage: generation.include_usage })
+    form.named(Head { id, created: now(), model: state.name.clone() });
+    Ok(Asked { form, updates, count: generation.count, stream: generation.stream })
 }

@@ -19,10 +19,9 @@ pub(super) fn detect(template: Option<&str>, tokenizer: &Tokenizer) -> Result<Pr
         return Ok(if has(&[BOS, EOS, USER, ASSISTANT]) {
             PromptStyle::DeepseekV3 { reasoning: on_request }
         } else if has(&[chatml::START, chatml::END]) {
-            PromptStyle::ChatMl { default_system: None }
+            PromptStyle::ChatMl { default_system: None, has_call_marks: has(&chatml::CALL_MARKS) }
         } else {
-            let bos = tokenizer.bos_text().filter(|_| tokenizer.adds_bos());
-            PromptStyle::Plain { bos: bos.map(str::to_owned) }
+            PromptStyle::plain(tokenizer)
         });
     };
     let foreign = ForeignTemplate::new(source, tokenizer);
@@ -43,7 +42,7 @@ pub(super) fn detect(template: Option<&str>, tokenizer: &Tokenizer) -> Result<Pr
         candidates.push(PromptStyle::DeepseekV2);
     }
     if has(&[chatml::START, chatml::END]) {
-        candidates.push(PromptStyle::ChatMl { default_system });
+        candidates.push(PromptStyle::ChatMl { default_system, has_call_marks: has(&chatml::CALL_MARKS) });
     }
     let foreign = PromptStyle::Template(Box::new(foreign));
     Ok(candidates.into_iter().find(|native| agrees(native, &foreign)).unwrap_or(foreign))
@@ -97,5 +96,6 @@ fn judge_by_words(source: &str, has: &dyn Fn(&[&str]) -> bool, on_request: Reaso
         });
     }
     let chatml = says(chatml::START) && says(chatml::END) && has(&[chatml::START, chatml::END]);
-    chatml.then_some(PromptStyle::ChatMl { default_system: None })
+    let has_call_marks = has(&chatml::CALL_MARKS);
+    chatml.then_some(PromptStyle::ChatMl { default_system: None, has_call_marks })
 }

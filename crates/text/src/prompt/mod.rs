@@ -12,7 +12,7 @@
 mod chatml;
 mod deepseek;
 mod detect;
-mod pieces;
+pub(crate) mod pieces;
 mod rewrite;
 mod sandbox;
 mod sentinel;
@@ -22,9 +22,11 @@ mod values;
 
 pub use deepseek::Reasoning;
 pub use template::ForeignTemplate;
+pub(crate) use tojson::spaced_json;
 
 use crate::error::Error;
 use crate::tokenizer::{Piece, Tokenizer};
+use crate::tools::{CallFormat, Tool, ToolCall, as_text};
 
 /// Who says a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +37,8 @@ pub enum Role {
     User,
     /// The model.
     Assistant,
+    /// A function that the model has called.
+    Tool,
 }
 
 impl Role {
@@ -45,6 +49,7 @@ impl Role {
             Self::System => "system",
             Self::User => "user",
             Self::Assistant => "assistant",
+            Self::Tool => "tool",
         }
     }
 }
@@ -59,13 +64,15 @@ pub struct Message {
     /// What the model thought before it said this, if it is known. The native styles leave it out, as the official
     /// templates do; a foreign template gets it as `reasoning_content`.
     pub reasoning: Option<String>,
+    /// Functions that the model called after it said this.
+    pub calls: Vec<ToolCall>,
 }
 
 impl Message {
     /// A message without reasoning.
     #[must_use]
     pub fn new(role: Role, content: impl Into<String>) -> Self {
-        Self { role, content: content.into(), reasoning: None }
+        Self { role, content: content.into(), reasoning: None, calls: Vec::new() }
     }
 }
 
@@ -114,6 +121,8 @@ pub enum PromptStyle {
     ChatMl {
         /// System message the model's own template adds where a conversation has none at its start.
         default_system: Option<String>,
+        /// Whether the vocabulary has tokens for the marks of calls.
+        has_call_marks: bool,
     },
     /// Any other template, run in the sandbox.
     Template(Box<ForeignTemplate>),
@@ -133,6 +142,12 @@ impl PromptStyle {
         detect::detect(template, tokenizer)
     }
 
+    /// The style of a model that goes on with what it is given.
+    #[must_use]
+    pub fn plain(tokenizer: &Tokenizer) -> Self {
+        Self::Plain { bos: tokenizer.bos_text().filter(|_| tokenizer.adds_bos()).map(str::to_owned) }
+    }
+
     /// A short name for people.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -147,22 +162,68 @@ impl PromptStyle {
         }
     }
 
+    /// How the model is to write calls of functions: as it was trained to, if its vocabulary has the marks for it, and else in
+    /// Hermes' format, of which it is told in plain text.
+    #[must_use]
+    pub fn call_format(&self, tokenizer: &Tokenizer) -> CallFormat {
+        let format = match self {
+            Self::DeepseekV3 { .. } => CallFormat::DeepseekV3,
+            Self::DeepseekV31 => CallFormat::DeepseekV31,
+            _ => CallFormat::Hermes,
+        };
+        if format.fits(tokenizer) { format } else { CallFormat::Hermes }
+    }
+
     /// Renders a conversation up to where the model goes on.
     ///
     /// # Errors
     /// If there is no message, or a foreign template fails or refuses.
     pub fn render(&self, messages: &[Message], thinking: Thinking) -> Result<Prompt, Error> {
+        self.render_with_tools(messages, &[], CallFormat::Hermes, thinking)
+    }
+
+    /// Renders a conversation in which the model may call `tools`; `format` is that of [`PromptStyle::call_format`].
+    ///
+    /// # Errors
+    /// As [`PromptStyle::render`].
+    pub fn render_with_tools(
+        &self,
+        messages: &[Message],
+        tools: &[Tool],
+        format: CallFormat,
+        thinking: Thinking,
+    ) -> Result<Prompt, Error> {
         if messages.is_empty() {
             return Err(Error::NoMessages);
         }
+        let is_native = match self {
+            Self::DeepseekV3 { .. } | Self::DeepseekV31 => format != CallFormat::Hermes,
+            Self::ChatMl { has_call_marks, .. } => *has_call_marks,
+            Self::DeepseekV2 | Self::Template(_) | Self::Plain { .. } => false,
+        };
+        let has_calls = |message: &Message| message.role == Role::Tool || !message.calls.is_empty();
+        if !is_native && (!tools.is_empty() || messages.iter().any(has_calls)) {
+            let messages = as_text(messages, tools, self.default_system());
+            return self.render_with_tools(&messages, &[], format, thinking);
+        }
         Ok(match self {
             Self::DeepseekV2 => deepseek::v2(messages),
-            Self::DeepseekV3 { reasoning } => deepseek::v3(messages, *reasoning, thinking),
-            Self::DeepseekV31 => deepseek::v31(messages, thinking),
-            Self::ChatMl { default_system } => chatml::render(messages, default_system.as_deref()),
+            Self::DeepseekV3 { reasoning } => deepseek::v3(messages, tools, *reasoning, thinking),
+            Self::DeepseekV31 => deepseek::v31(messages, tools, thinking),
+            Self::ChatMl { default_system, .. } => chatml::render(messages, tools, default_system.as_deref()),
             Self::Template(template) => template.render(messages, thinking)?,
             Self::Plain { bos } => plain(messages, bos.as_deref()),
         })
+    }
+}
+
+impl PromptStyle {
+    /// The system message that stands where a conversation has none.
+    fn default_system(&self) -> Option<&str> {
+        match self {
+            Self::ChatMl { default_system, .. } => default_system.as_deref(),
+            _ => None,
+        }
     }
 }
 

@@ -4,15 +4,15 @@ use super::Prompt;
 use crate::tokenizer::Piece;
 
 /// Pieces under construction.
-pub(super) struct Pieces(Vec<Piece>);
+pub(crate) struct Pieces(Vec<Piece>);
 
 impl Pieces {
-    pub(super) fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(Vec::new())
     }
 
     /// Appends plain text.
-    pub(super) fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         match self.0.last_mut() {
             _ if text.is_empty() => {}
             Some(Piece::Text(last)) => last.push_str(text),
@@ -21,7 +21,7 @@ impl Pieces {
     }
 
     /// Appends a special token.
-    pub(super) fn special(&mut self, text: &str) {
+    pub(crate) fn special(&mut self, text: &str) {
         self.0.push(Piece::Special(text.to_owned()));
     }
 

@@ -33,6 +33,13 @@ impl Formatter for Spaced {
     }
 }
 
+/// `value` in one line, as templates print it.
+pub(crate) fn spaced_json(value: &serde_json::Value) -> String {
+    let mut out = Vec::new();
+    let written = value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Spaced));
+    written.map(|()| String::from_utf8_lossy(&out).into_owned()).unwrap_or_default()
+}
+
 /// A buffer that refuses to grow beyond its limit: shared values can unfold to any size.
 struct Capped {
     bytes: Vec<u8>,

@@ -1,0 +1,86 @@
+//! Which texts are answers with calls, as a grammar in Lark's notation.
+//!
+//! Marks that are tokens are written by their id, so that no other text can stand for them. Before the first call stands free
+//! text, unless a call is demanded: then there is nothing else. Where the answer has a format, it is either that or calls.
+
+use serde_json::Value;
+
+use super::{
+    CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, CallFormat, Demand, HERMES_CLOSE, HERMES_OPEN, SEP, Tool,
+};
+use crate::grammar::bounded;
+use crate::tokenizer::Tokenizer;
+
+impl CallFormat {
+    /// The grammar of an answer that may call `tools`; `schema` is that of an answer that calls none, if it has to be JSON.
+    #[must_use]
+    pub fn grammar(
+        self,
+        tokenizer: &Tokenizer,
+        tools: &[Tool],
+        demand: Demand,
+        schema: Option<&Value>,
+    ) -> String {
+        let mark = |text: &str| match tokenizer.special(text) {
+            Some(id) => format!("<[{}]>", id.0),
+            None => quoted(text),
+        };
+        let more = match demand {
+            Demand::Free | Demand::Some => match self {
+                Self::DeepseekV3 | Self::Hermes => " (\"\\n\" call)*",
+                Self::DeepseekV31 => " call*",
+            },
+            Demand::One | Demand::AtMostOne => "",
+        };
+        let calls = match self {
+            Self::Hermes => format!("call{more}"),
+            _ => format!("{} call{more} {}", mark(CALLS_BEGIN), mark(CALLS_END)),
+        };
+        let start = match (demand, schema) {
+            (Demand::Some | Demand::One, _) => "start: calls\n".to_owned(),
+            (Demand::Free | Demand::AtMostOne, Some(schema)) => {
+                format!("start: answer | calls\nanswer: %json {}\n", bounded(schema.clone()))
+            }
+            (Demand::Free | Demand::AtMostOne, None) => {
+                format!("start: FREE calls?\n{}", self.free(tokenizer))
+            }
+        };
+        let names: Vec<String> = (0..tools.len()).map(|idx| format!("call_{idx}")).collect();
+        let mut grammar = format!("{start}calls: {calls}\ncall: {}\n", names.join(" | "));
+        for (idx, tool) in tools.iter().enumerate() {
+            let (name, arguments) =
+                (quoted(&tool.name), format!("%json {}", bounded(tool.parameters.clone())));
+            let call = match self {
+                Self::DeepseekV3 => format!(
+                    "{} \"function\" {} {name} \"\\n```json\\n\" args_{idx} \"\\n```\" {}",
+                    mark(CALL_BEGIN),
+                    mark(SEP),
+                    mark(CALL_END)
+                ),
+                Self::DeepseekV31 => {
+                    format!("{} {name} {} args_{idx} {}", mark(CALL_BEGIN), mark(SEP), mark(CALL_END))
+                }
+                Self::Hermes => format!(
+                    "{} \"\\n{{\\\"name\\\": \\\"\" {name} \"\\\", \\\"arguments\\\": \" args_{idx} \"}}\\n\" {}",
+                    mark(HERMES_OPEN),
+                    mark(HERMES_CLOSE)
+                ),
+            };
+            grammar.push_str(&format!("call_{idx}: {call}\nargs_{idx}: {arguments}\n"));
+        }
+        grammar
+    }
+
+    /// Free text. Where a call opens with a text rather than a token of its own, that text is no part of it.
+    fn free(self, tokenizer: &Tokenizer) -> &'static str {
+        if self == Self::Hermes && tokenizer.special(HERMES_OPEN).is_none() {
+            "FREE: /(?s:.*)/ & ~/(?s:.*)<tool_call>(?s:.*)/\n"
+        } else {
+            "FREE: /(?s:.*)/\n"
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}

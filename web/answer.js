@@ -1,0 +1,72 @@
+// An answer while it comes: what each chunk of the stream changes in its message. No page, no clock and no network, so
+// that a test can play any stream.
+
+/** A message that waits for its first chunk. */
+export function emptyAnswer() {
+  return {
+    role: 'assistant',
+    /** waiting, reading (the prompt), thinking or writing; at the end done, stopped or failed. */
+    state: 'waiting',
+    content: '',
+    reasoning: '',
+    /** How long the model thought, in milliseconds. */
+    reasoningMs: 0,
+    /** `{ read, total }` tokens of the prompt, while it is read. */
+    progress: null,
+    /** `{ tokens, perSecond, cached, prompt }`, from the last chunk. */
+    figures: null,
+    /** Whether the limit of tokens ended it. */
+    isCut: false,
+    /** `{ code, message }` if it failed. */
+    error: null,
+  };
+}
+
+export const isOpen = (message) => ['waiting', 'reading', 'thinking', 'writing'].includes(message.state);
+
+/** Changes `message` by one `chunk` that came at `now` (milliseconds, from any start). */
+export function apply(message, chunk, now) {
+  const { prompt_progress: progress, usage, timings } = chunk;
+  if (progress && message.content === '' && message.reasoning === '') {
+    message.state = 'reading';
+    message.progress = { read: number(progress.processed), total: number(progress.total) };
+  }
+  const choice = chunk.choices?.[0];
+  const { reasoning_content: reasoning, content } = choice?.delta ?? {};
+  if (typeof reasoning === 'string' && reasoning !== '') {
+    if (message.state !== 'thinking') message.thinkingSince = now - message.reasoningMs;
+    message.state = 'thinking';
+    message.reasoning += reasoning;
+    tick(message, now);
+  }
+  if (typeof content === 'string' && content !== '') {
+    tick(message, now);
+    message.state = 'writing';
+    message.content += content;
+  }
+  if (choice?.finish_reason === 'length') message.isCut = true;
+  if (usage) {
+    message.figures = {
+      tokens: number(usage.completion_tokens),
+      prompt: number(usage.prompt_tokens),
+      cached: number(usage.prompt_tokens_details?.cached_tokens ?? timings?.cache_n),
+      perSecond: number(timings?.predicted_per_second),
+    };
+  }
+}
+
+/** Lets the time of thinking go on. */
+export function tick(message, now) {
+  if (message.state === 'thinking') message.reasoningMs = now - message.thinkingSince;
+}
+
+/** Ends `message` as done, stopped or failed. */
+export function close(message, state, now, error = null) {
+  tick(message, now);
+  message.state = state;
+  message.progress = null;
+  message.error = error;
+  delete message.thinkingSince;
+}
+
+const number = (value) => (Number.isFinite(value) ? value : 0);
