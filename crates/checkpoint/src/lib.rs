@@ -8,7 +8,7 @@
 //! This crate does not know what a tensor means, nor which ones a model needs.
 //!
 //! Reading order: [`tensor`] and [`metadata`] (what comes out), `gguf` (the format and its checks), `split` (models
-//! of several files), [`source`] (reading weights), [`error`].
+//! of several files), [`source`] (reading weights), `fingerprint`, [`error`].
 
 pub mod error;
 pub mod metadata;
@@ -16,6 +16,7 @@ pub mod source;
 pub mod tensor;
 
 mod cursor;
+mod fingerprint;
 mod gguf;
 mod layout;
 mod split;

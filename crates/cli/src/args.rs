@@ -188,6 +188,13 @@ pub(crate) struct ServeArgs {
     /// Requests that may wait for one of those to end; further ones are told to come back
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(0..=4096))]
     pub(crate) queue: u16,
+    /// Keep what was computed for prompts in this folder as well: known beginnings need not be read again, even after a restart. They can
+    /// be read back out of the files, so keep the folder to yourself
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) kv_dir: Option<PathBuf>,
+    /// Most that the folder may take
+    #[arg(long, value_name = "SIZE", default_value = "8GiB", requires = "kv_dir")]
+    pub(crate) kv_quota: Bytes,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
 }

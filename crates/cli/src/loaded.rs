@@ -9,9 +9,11 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use shoal_base::{Bytes, TokenId};
 use shoal_checkpoint::{Checkpoint, Metadata};
+use shoal_engine::kv_blocks::BLOCK_LEN;
+use shoal_engine::kv_files::BLOCKS_IN_MEMORY;
 use shoal_kernels::roofline::Bounds;
 use shoal_kernels::{Cpu, Isa, Pool, pool::physical_core_count};
-use shoal_model::{IoMode, Model, ModelConfig, OpenOptions};
+use shoal_model::{IoMode, KvCache, Model, ModelConfig, OpenOptions};
 use shoal_text::{PromptStyle, Tokenizer, VocabSpec};
 
 use crate::args::RuntimeArgs;
@@ -36,6 +38,8 @@ pub(crate) struct Loaded {
     pub(crate) isa: Isa,
     /// How the memory was divided.
     pub(crate) division: Division,
+    /// Which model this is, if that was asked for: its files, the instructions that compute, and this version.
+    pub(crate) identity: Option<String>,
     /// What the machine gives, if that was asked for.
     pub(crate) rates: Option<Rates>,
 }
@@ -60,6 +64,8 @@ pub(crate) struct Runtime {
     prefill_chunk: Option<usize>,
     /// Conversations at a time, each with the whole context.
     sequences: usize,
+    /// Whether KV blocks are kept in files.
+    keeps_kv: bool,
     measure: Measure,
     cache_dir: PathBuf,
 }
@@ -82,12 +88,22 @@ impl Runtime {
         let threads = args.threads.map_or_else(physical_core_count, |threads| processors.min(threads.into()));
         let memory = args.memory.or_else(available_memory);
         let (ctx, prefill_chunk, cache_dir) = (args.ctx, args.prefill_chunk, environment.cache_dir.clone());
-        Ok(Self { isa, threads, memory, ctx, prefill_chunk, sequences: 1, measure, cache_dir })
+        Ok(Self {
+            isa,
+            threads,
+            memory,
+            ctx,
+            prefill_chunk,
+            sequences: 1,
+            keeps_kv: false,
+            measure,
+            cache_dir,
+        })
     }
 
-    /// The same with room for so many conversations at a time.
-    pub(crate) fn for_many(self, sequences: usize) -> Self {
-        Self { sequences, ..self }
+    /// The same with room for so many conversations at a time, and for KV blocks on their way to files if they are kept there.
+    pub(crate) fn for_many(self, sequences: usize, keeps_kv: bool) -> Self {
+        Self { sequences, keeps_kv, ..self }
     }
 }
 
@@ -120,7 +136,11 @@ pub(crate) fn load(checkpoint: Checkpoint, runtime: &Runtime) -> anyhow::Result<
     };
     let bounds = runtime.bounds();
     let (memory, sequences, chunk) = (runtime.memory, runtime.sequences, runtime.prefill_chunk);
+    let kv_spare =
+        if runtime.keeps_kv { KvCache::bytes_for(&config, BLOCKS_IN_MEMORY * BLOCK_LEN) } else { 0 };
+    let memory = memory.map(|memory| Bytes(memory.0.saturating_sub(kv_spare)));
     let division = Division::new(&name, &checkpoint, &config, memory, context_len, sequences, chunk)?;
+    let identity = if runtime.keeps_kv { Some(identity(&checkpoint, runtime.isa)?) } else { None };
     let bar = loading_bar(&name);
     let progress = |done, total| {
         bar.set_length(total);
@@ -137,7 +157,13 @@ pub(crate) fn load(checkpoint: Checkpoint, runtime: &Runtime) -> anyhow::Result<
         Rates { bounds, drive_bytes_per_s }
     });
     let (prefill_chunk, isa) = (division.prefill_chunk, runtime.isa);
-    Ok(Loaded { name, model, tokenizer, style, context_len, prefill_chunk, isa, division, rates })
+    Ok(Loaded { name, model, tokenizer, style, context_len, prefill_chunk, isa, division, identity, rates })
+}
+
+/// Everything that KV rows depend on, as a text.
+fn identity(checkpoint: &Checkpoint, isa: Isa) -> anyhow::Result<String> {
+    let fingerprint: String = checkpoint.fingerprint()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("{fingerprint} {} {}", isa.name(), env!("CARGO_PKG_VERSION")))
 }
 
 fn loading_bar(name: &str) -> ProgressBar {

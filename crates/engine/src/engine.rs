@@ -6,12 +6,16 @@
 //! the first has just computed. There are as many blocks as all sequences together can need, and what
 //! nobody needs is kept: see `kv_blocks`.
 
-use shoal_base::TokenId;
+use std::collections::VecDeque;
+
+use shoal_base::{BlockId, TokenId};
 use shoal_model::kv_cache::BLOCK_LEN;
 use shoal_model::{Ignore, KvCache, Logits, Model, ModelConfig, Span, Step, Traffic, Work};
 
 use crate::Error;
 use crate::kv_blocks::{BlockPool, Known};
+use crate::kv_files::KvFiles;
+use crate::prefix::PrefixName;
 use crate::request::{Request, SequenceId};
 use crate::sampler::Logprobs;
 use crate::scheduler::{Share, plan};
@@ -89,11 +93,21 @@ pub struct StepReport {
     pub traffic: Traffic,
 }
 
+/// A block that is to be saved, if it is still there then.
+struct Unsaved {
+    name: PrefixName,
+    before: PrefixName,
+    tokens: Vec<TokenId>,
+}
+
 /// A model and the sequences that run on it.
 pub struct Engine {
     model: Model,
     kv: KvCache,
     pool: BlockPool,
+    files: Option<KvFiles>,
+    /// Published blocks that are not on the drive yet, in the order they were published.
+    unsaved: VecDeque<Unsaved>,
     sequences: Vec<Sequence>,
     options: EngineOptions,
     next_id: u64,
@@ -105,7 +119,35 @@ impl Engine {
     pub fn new(model: Model, options: EngineOptions) -> Self {
         let kv = KvCache::new(model.config(), options.block_count);
         let pool = BlockPool::new(options.block_count);
-        Self { model, kv, pool, sequences: Vec::new(), options, next_id: 0 }
+        let (files, unsaved, sequences) = (None, VecDeque::new(), Vec::new());
+        Self { model, kv, pool, files, unsaved, sequences, options, next_id: 0 }
+    }
+
+    /// The same, with blocks saved to `files` and restored from there.
+    #[must_use]
+    pub fn with_files(self, files: KvFiles) -> Self {
+        Self { files: Some(files), ..self }
+    }
+
+    /// Bytes of a KV block.
+    #[must_use]
+    pub const fn block_bytes(&self) -> usize {
+        self.kv.block_bytes()
+    }
+
+    /// Saves published blocks, as many as the drive takes now; says whether any are left.
+    pub fn save_blocks(&mut self) -> bool {
+        let Some(files) = &self.files else { return false };
+        while let Some(Unsaved { name, before, tokens }) = self.unsaved.front() {
+            // What was forgotten in the meantime is not missed: it was not used.
+            if let Some(block) = self.pool.find_whole(before, tokens)
+                && !files.save(*name, *before, tokens, || self.kv.block_to_bytes(block))
+            {
+                return true;
+            }
+            self.unsaved.pop_front();
+        }
+        false
     }
 
     /// The model.
@@ -241,7 +283,18 @@ impl Engine {
     fn adopt(&mut self, idx: usize) {
         let sequence = &mut self.sequences[idx];
         while sequence.computed == sequence.published {
-            let Some(known) = self.pool.find(&sequence.name, sequence.wanted()) else { return };
+            let known = self.pool.find(&sequence.name, sequence.wanted());
+            let known = match known {
+                Some(Known::Whole(_)) => known,
+                other => {
+                    let restored = restore(self.files.as_ref(), &mut self.pool, &mut self.kv, sequence);
+                    if let (Some(_), Some(Known::Beginning { block, .. })) = (restored, other) {
+                        self.pool.let_go(block);
+                    }
+                    restored.map(Known::Whole).or(other)
+                }
+            };
+            let Some(known) = known else { return };
             let len = match known {
                 Known::Whole(block) => {
                     sequence.blocks.push(block);
@@ -285,7 +338,11 @@ impl Engine {
             let tokens = &sequence.tokens[sequence.published..][..BLOCK_LEN];
             let block = &mut sequence.blocks[sequence.published / BLOCK_LEN];
             *block = self.pool.publish(*block, &sequence.name, tokens);
-            sequence.name = sequence.name.then(tokens);
+            let (before, name) = (sequence.name, sequence.name.then(tokens));
+            if self.files.as_ref().is_some_and(|files| !files.has(&name)) {
+                self.unsaved.push_back(Unsaved { name, before, tokens: tokens.to_vec() });
+            }
+            sequence.name = name;
             sequence.published += BLOCK_LEN;
         }
     }
@@ -342,6 +399,24 @@ impl Engine {
         // The last goes first: see `kv_blocks`.
         sequence.blocks.into_iter().rev().for_each(|block| self.pool.let_go(block));
     }
+}
+
+/// A block with the next tokens that `sequence` wants, from the drive.
+fn restore(
+    files: Option<&KvFiles>,
+    pool: &mut BlockPool,
+    kv: &mut KvCache,
+    sequence: &Sequence,
+) -> Option<BlockId> {
+    let (files, tokens) = (files?, sequence.wanted().get(..BLOCK_LEN)?);
+    let name = sequence.name.then(tokens);
+    if !files.has(&name) {
+        return None;
+    }
+    let rows = files.load(&name, &sequence.name, tokens)?;
+    let block = pool.take()?;
+    kv.block_from_bytes(block, &rows);
+    Some(pool.publish(block, &sequence.name, tokens))
 }
 
 /// Samples the next token of `sequence`; says whether the answer has ended.

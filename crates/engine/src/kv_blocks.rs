@@ -123,6 +123,15 @@ impl BlockPool {
         Some(if len == BLOCK_LEN { Known::Whole(block) } else { Known::Beginning { block, len } })
     }
 
+    /// The block of exactly `tokens` after `before`, which is not held by this.
+    #[must_use]
+    pub fn find_whole(&self, before: &PrefixName, tokens: &[TokenId]) -> Option<BlockId> {
+        let is_it = |block: &&BlockId| {
+            self.blocks[block.idx()].published.as_ref().is_some_and(|published| published.tokens == tokens)
+        };
+        self.after.get(before)?.iter().find(is_it).copied()
+    }
+
     /// Makes `block`, which its caller holds and will not write any more, known as `tokens` after `before`. If another is known as
     /// that, the caller holds the other from now on. Returns what is held.
     pub fn publish(&mut self, block: BlockId, before: &PrefixName, tokens: &[TokenId]) -> BlockId {

@@ -4,14 +4,15 @@
 //! runs in a step is decided by a pure function ([`scheduler::plan`]); which token follows by another
 //! ([`sampler::Sampler::sample`]). A [`Scorer`] runs given tokens and hands out logits, for perplexity and comparisons.
 //!
-//! What it does not know: text, files, HTTP, clocks. Who wants a speed measures around [`Engine::step`], which
+//! What it does not know: text, model files, HTTP, clocks. Who wants a speed measures around [`Engine::step`], which
 //! reports how many tokens and weight bytes went by.
 //!
-//! Reading order: [`request`], [`sampler`], [`prefix`], [`kv_blocks`], `sequence`, [`scheduler`], [`engine`], [`scorer`].
+//! Reading order: [`request`], [`sampler`], [`prefix`], [`kv_blocks`], [`kv_files`], `sequence`, [`scheduler`], [`engine`], [`scorer`].
 
 pub mod engine;
 mod error;
 pub mod kv_blocks;
+pub mod kv_files;
 pub mod prefix;
 pub mod request;
 pub mod sampler;

@@ -68,6 +68,41 @@ impl KvCache {
         }
     }
 
+    /// Bytes of a block in all layers.
+    #[must_use]
+    pub const fn block_bytes(&self) -> usize {
+        self.layers.len() * BLOCK_LEN * self.width * size_of::<f32>()
+    }
+
+    /// The rows of a block: layer after layer, as f32 with the lowest byte first.
+    #[must_use]
+    pub fn block_to_bytes(&self, block: BlockId) -> Vec<u8> {
+        let len = BLOCK_LEN * self.width;
+        let mut bytes = Vec::with_capacity(self.block_bytes());
+        for layer in &self.layers {
+            let rows = &layer[block.idx() * len..][..len];
+            bytes.extend(rows.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        bytes
+    }
+
+    /// Fills a block with what [`KvCache::block_to_bytes`] gave.
+    ///
+    /// # Panics
+    /// If the bytes are not as many as a block's.
+    pub fn block_from_bytes(&mut self, block: BlockId, bytes: &[u8]) {
+        assert_eq!(bytes.len(), self.block_bytes(), "the bytes of a block");
+        self.will_write(&[block]);
+        let len = BLOCK_LEN * self.width;
+        let mut values = bytes.chunks_exact(size_of::<f32>());
+        for layer in &mut self.layers {
+            let rows = &mut layer[block.idx() * len..][..len];
+            for (row, value) in rows.iter_mut().zip(&mut values) {
+                *row = f32::from_le_bytes([value[0], value[1], value[2], value[3]]);
+            }
+        }
+    }
+
     /// How many blocks there are.
     #[must_use]
     pub const fn block_count(&self) -> usize {

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,12 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::metrics::Metrics;
+
+/// How long to wait for the drive to take more KV blocks.
+const SAVE_PAUSE: Duration = Duration::from_millis(2);
+
+/// How long the end of the process waits for KV blocks to be saved.
+const SAVE_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// What a request holds from its acceptance to its end.
 pub(crate) struct Place {
@@ -124,7 +130,7 @@ impl Worker {
     fn run(mut self, jobs: &Receiver<Job>) {
         loop {
             if self.running.is_empty() && self.waiting.is_empty() {
-                let Ok(job) = jobs.recv() else { return };
+                let Some(job) = self.next_job(jobs) else { return };
                 self.waiting.push_back(job);
             }
             self.waiting.extend(jobs.try_iter());
@@ -132,8 +138,27 @@ impl Worker {
             self.take_up();
             let (events, report) = self.engine.step();
             events.into_iter().for_each(|event| self.tell(event));
+            self.engine.save_blocks();
             self.metrics.stepped(&report, &self.engine, self.running.len(), self.waiting.len());
         }
+    }
+
+    /// Waits for a job, and saves KV blocks meanwhile; `None` when there will be no more.
+    fn next_job(&mut self, jobs: &Receiver<Job>) -> Option<Job> {
+        while self.engine.save_blocks() {
+            match jobs.recv_timeout(SAVE_PAUSE) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let ends = Instant::now() + SAVE_TIME_MAX;
+                    while self.engine.save_blocks() && Instant::now() < ends {
+                        std::thread::sleep(SAVE_PAUSE);
+                    }
+                    return None;
+                }
+            }
+        }
+        jobs.recv().ok()
     }
 
     /// Ends what nobody listens to any more.

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use shoal_engine::kv_files::KvFiles;
 use shoal_engine::{Engine, EngineOptions};
 use shoal_hub::Catalogue;
 use shoal_server::{ApiKey, ServeOptions, Service, serve};
@@ -29,7 +30,8 @@ pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result
         .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
     let address = listener.local_addr().context("the address that was taken")?;
     let sequences = usize::from(args.parallel);
-    let runtime = Runtime::new(&args.runtime, Measure::Never, environment)?.for_many(sequences);
+    let runtime =
+        Runtime::new(&args.runtime, Measure::Never, environment)?.for_many(sequences, args.kv_dir.is_some());
     let loaded = load(open_model(args.model.as_deref(), environment)?, &runtime)?;
     let name = served_name(args.model.as_deref(), &loaded);
     eprintln!("{}", loaded.division.line());
@@ -43,8 +45,14 @@ pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result
         tokenizer: loaded.tokenizer,
     };
     let serve_options = ServeOptions { key, places: sequences + usize::from(args.queue) };
-    eprintln!("serving {name} at http://{address}/v1 (Ctrl-C ends it)");
-    Ok(serve(listener, Engine::new(loaded.model, options), service, &serve_options)?)
+    let mut engine = Engine::new(loaded.model, options);
+    if let (Some(folder), Some(identity)) = (&args.kv_dir, &loaded.identity) {
+        let files = KvFiles::open(folder, identity, engine.block_bytes(), args.kv_quota)?;
+        eprintln!("{} KV blocks of this model are known in {}", files.count(), folder.display());
+        engine = engine.with_files(files);
+    }
+    eprintln!("serving {name} at http://{address}/v1, with a page at http://{address}/ (Ctrl-C ends it)");
+    Ok(serve(listener, engine, service, &serve_options)?)
 }
 
 /// What clients call the model: as it was called here, or as the file is.

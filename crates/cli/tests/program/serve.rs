@@ -91,7 +91,7 @@ impl Server {
     }
 
     /// Asks it to end, and waits.
-    fn end(&mut self) -> Option<i32> {
+    pub(crate) fn end(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         let status = std::process::Command::new("kill").args(["-TERM", &pid]).status();
         assert!(status.expect("kill is there").success());
