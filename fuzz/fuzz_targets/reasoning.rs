@@ -40,6 +40,7 @@ fn split(open: bool, parts: &[&str]) -> (String, String) {
         match segment {
             Segment::Reasoning(text) => reasoning.push_str(&text),
             Segment::Answer(text) => answer.push_str(&text),
+            other => panic!("calls are found elsewhere: {other:?}"),
         }
     }
     (reasoning, answer)

@@ -182,6 +182,12 @@ pub(crate) struct ServeArgs {
     /// A file with the key
     #[arg(long, value_name = "FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
+    /// Encrypt connections with the certificate in this file (PEM), and the key in another
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// Conversations that run at a time, each with the whole context
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) parallel: u16,
@@ -195,6 +201,9 @@ pub(crate) struct ServeArgs {
     /// Most that the folder may take
     #[arg(long, value_name = "SIZE", default_value = "8GiB", requires = "kv_dir")]
     pub(crate) kv_quota: Bytes,
+    /// Write a line of JSON about each request to standard error; nothing of what is said stands in it
+    #[arg(long)]
+    pub(crate) log: bool,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
 }

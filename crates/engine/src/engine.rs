@@ -1,21 +1,18 @@
 //! Requests in, tokens out: the loop around the model.
 //!
 //! A request is taken up with nothing computed and no block. Before each step it is looked up how much more of each prompt is known
-//! from others (`adopt`), then the step is planned and the blocks for it are taken; after it, blocks that have become
-//! whole are published for others to find. So of two equal prompts that come together the second reads what
-//! the first has just computed. There are as many blocks as all sequences together can need, and what
-//! nobody needs is kept: see `kv_blocks`.
+//! from others, then the step is planned and the blocks for it are taken; after it, blocks that have become whole are
+//! published for others to find (`kv`). So of two equal prompts that come together the second reads what the
+//! first has just computed.
 
-use std::collections::VecDeque;
-
-use shoal_base::{BlockId, TokenId};
+use shoal_base::TokenId;
 use shoal_model::kv_cache::BLOCK_LEN;
-use shoal_model::{Ignore, KvCache, Logits, Model, ModelConfig, Span, Step, Traffic, Work};
+use shoal_model::{Ignore, Logits, Model, Span, Step, Traffic, Work};
 
 use crate::Error;
-use crate::kv_blocks::{BlockPool, Known};
+use crate::kv::Kv;
+use crate::kv_blocks::BlockPool;
 use crate::kv_files::KvFiles;
-use crate::prefix::PrefixName;
 use crate::request::{Request, SequenceId};
 use crate::sampler::Logprobs;
 use crate::scheduler::{Share, plan};
@@ -93,21 +90,10 @@ pub struct StepReport {
     pub traffic: Traffic,
 }
 
-/// A block that is to be saved, if it is still there then.
-struct Unsaved {
-    name: PrefixName,
-    before: PrefixName,
-    tokens: Vec<TokenId>,
-}
-
 /// A model and the sequences that run on it.
 pub struct Engine {
     model: Model,
-    kv: KvCache,
-    pool: BlockPool,
-    files: Option<KvFiles>,
-    /// Published blocks that are not on the drive yet, in the order they were published.
-    unsaved: VecDeque<Unsaved>,
+    kv: Kv,
     sequences: Vec<Sequence>,
     options: EngineOptions,
     next_id: u64,
@@ -117,37 +103,26 @@ impl Engine {
     /// An engine on `model`.
     #[must_use]
     pub fn new(model: Model, options: EngineOptions) -> Self {
-        let kv = KvCache::new(model.config(), options.block_count);
-        let pool = BlockPool::new(options.block_count);
-        let (files, unsaved, sequences) = (None, VecDeque::new(), Vec::new());
-        Self { model, kv, pool, files, unsaved, sequences, options, next_id: 0 }
+        let kv = Kv::new(model.config(), options.block_count);
+        Self { model, kv, sequences: Vec::new(), options, next_id: 0 }
     }
 
     /// The same, with blocks saved to `files` and restored from there.
     #[must_use]
-    pub fn with_files(self, files: KvFiles) -> Self {
-        Self { files: Some(files), ..self }
+    pub fn with_files(mut self, files: KvFiles) -> Self {
+        self.kv.files = Some(files);
+        self
     }
 
     /// Bytes of a KV block.
     #[must_use]
     pub const fn block_bytes(&self) -> usize {
-        self.kv.block_bytes()
+        self.kv.cache.block_bytes()
     }
 
     /// Saves published blocks, as many as the drive takes now; says whether any are left.
     pub fn save_blocks(&mut self) -> bool {
-        let Some(files) = &self.files else { return false };
-        while let Some(Unsaved { name, before, tokens }) = self.unsaved.front() {
-            // What was forgotten in the meantime is not missed: it was not used.
-            if let Some(block) = self.pool.find_whole(before, tokens)
-                && !files.save(*name, *before, tokens, || self.kv.block_to_bytes(block))
-            {
-                return true;
-            }
-            self.unsaved.pop_front();
-        }
-        false
+        self.kv.save()
     }
 
     /// The model.
@@ -186,7 +161,7 @@ impl Engine {
 
     /// Requests that may run at a time: each of them may fill a context.
     fn room(&self) -> usize {
-        self.pool.total() / self.options.context_len.div_ceil(BLOCK_LEN)
+        self.kv.pool.total() / self.options.context_len.div_ceil(BLOCK_LEN)
     }
 
     fn check(&self, request: &Request) -> Result<(), Error> {
@@ -213,13 +188,13 @@ impl Engine {
 
     /// Forgets what was kept of ended sequences.
     pub fn forget(&mut self) {
-        self.pool.forget();
+        self.kv.pool.forget();
     }
 
     /// The KV blocks.
     #[must_use]
     pub const fn blocks(&self) -> &BlockPool {
-        &self.pool
+        &self.kv.pool
     }
 
     /// Whether any request runs.
@@ -231,7 +206,7 @@ impl Engine {
     /// Runs one step. Does nothing while idle. A step whose weights cannot be read ends the requests that took part in
     /// it ([`Event::Failed`]) and nothing else.
     pub fn step(&mut self) -> (Vec<Event>, StepReport) {
-        (0..self.sequences.len()).for_each(|idx| self.adopt(idx));
+        self.sequences.iter_mut().for_each(|sequence| self.kv.adopt(sequence));
         let states: Vec<_> = self.sequences.iter().map(Sequence::state).collect();
         let shares = plan(&states, self.options.prefill_chunk);
         if shares.is_empty() {
@@ -279,88 +254,11 @@ impl Engine {
         events
     }
 
-    /// Takes over what is known of a sequence's prompt beyond what it has.
-    fn adopt(&mut self, idx: usize) {
-        let sequence = &mut self.sequences[idx];
-        while sequence.computed == sequence.published {
-            let known = self.pool.find(&sequence.name, sequence.wanted());
-            let known = match known {
-                Some(Known::Whole(_)) => known,
-                other => {
-                    let restored = restore(self.files.as_ref(), &mut self.pool, &mut self.kv, sequence);
-                    if let (Some(_), Some(Known::Beginning { block, .. })) = (restored, other) {
-                        self.pool.let_go(block);
-                    }
-                    restored.map(Known::Whole).or(other)
-                }
-            };
-            let Some(known) = known else { return };
-            let len = match known {
-                Known::Whole(block) => {
-                    sequence.blocks.push(block);
-                    sequence.name = sequence.name.then(&sequence.tokens[sequence.computed..][..BLOCK_LEN]);
-                    sequence.published += BLOCK_LEN;
-                    BLOCK_LEN
-                }
-                Known::Beginning { block, len } => {
-                    let own = self.pool.take();
-                    if let Some(own) = own {
-                        self.kv.copy_positions(block, own, len);
-                        sequence.blocks.push(own);
-                    }
-                    self.pool.let_go(block);
-                    // Every block is in use; one will be left for this sequence once that one is let go.
-                    if own.is_none() {
-                        return;
-                    }
-                    len
-                }
-            };
-            sequence.computed += len;
-            sequence.cached += len;
-        }
-    }
-
-    /// Takes the blocks that a share of a step is written to.
-    fn take_blocks(&mut self, share: &Share) {
-        let sequence = &mut self.sequences[share.sequence];
-        let needed = (sequence.computed + share.tokens).div_ceil(BLOCK_LEN);
-        while sequence.blocks.len() < needed {
-            sequence.blocks.push(self.pool.take().expect("each sequence has room for a context"));
-        }
-    }
-
-    /// Makes the blocks of a sequence that have become whole known to others.
-    fn publish(&mut self, idx: usize) {
-        let reusable = self.reusable_len(idx);
-        let sequence = &mut self.sequences[idx];
-        while sequence.published + BLOCK_LEN <= reusable {
-            let tokens = &sequence.tokens[sequence.published..][..BLOCK_LEN];
-            let block = &mut sequence.blocks[sequence.published / BLOCK_LEN];
-            *block = self.pool.publish(*block, &sequence.name, tokens);
-            let (before, name) = (sequence.name, sequence.name.then(tokens));
-            if self.files.as_ref().is_some_and(|files| !files.has(&name)) {
-                self.unsaved.push_back(Unsaved { name, before, tokens: tokens.to_vec() });
-            }
-            sequence.name = name;
-            sequence.published += BLOCK_LEN;
-        }
-    }
-
-    /// How many tokens of a sequence have rows that a prompt's would equal. Generated tokens of latent attention went in by
-    /// the absorbed form; a prompt takes the expanded one, so they are computed again: a kept prefix must not change an
-    /// answer.
-    fn reusable_len(&self, idx: usize) -> usize {
-        let sequence = &self.sequences[idx];
-        match self.model.config() {
-            ModelConfig::Llama(_) => sequence.computed,
-            ModelConfig::Deepseek(_) => sequence.computed.min(sequence.prompt_len),
-        }
-    }
-
     /// Runs the shares through the model; one row of logits for each that completes.
     fn forward(&mut self, shares: &[Share]) -> Result<Logits, Error> {
-        shares.iter().for_each(|share| self.take_blocks(share));
+        for share in shares {
+            self.kv.take_blocks(&mut self.sequences[share.sequence], share.tokens);
+        }
         let mut tokens = Vec::new();
         let mut spans = Vec::new();
         let mut logits = Vec::new();
@@ -379,44 +277,20 @@ impl Engine {
             }
         }
         let step = Step { tokens: &tokens, spans, logits: &logits };
-        let logits = self.model.forward(&step, &mut self.kv, &mut Ignore)?;
+        let logits = self.model.forward(&step, &mut self.kv.cache, &mut Ignore)?;
         for share in shares {
-            self.sequences[share.sequence].computed += share.tokens;
-            self.publish(share.sequence);
+            let sequence = &mut self.sequences[share.sequence];
+            sequence.computed += share.tokens;
+            self.kv.publish(sequence);
         }
         Ok(logits)
     }
 
     /// Takes an ended sequence out and keeps what a later prompt may share.
     fn end(&mut self, idx: usize) {
-        let reusable = self.reusable_len(idx);
-        let mut sequence = self.sequences.remove(idx);
-        if sequence.published < reusable {
-            let tokens = &sequence.tokens[sequence.published..reusable];
-            let block = &mut sequence.blocks[sequence.published / BLOCK_LEN];
-            *block = self.pool.publish(*block, &sequence.name, tokens);
-        }
-        // The last goes first: see `kv_blocks`.
-        sequence.blocks.into_iter().rev().for_each(|block| self.pool.let_go(block));
+        let sequence = self.sequences.remove(idx);
+        self.kv.end(sequence);
     }
-}
-
-/// A block with the next tokens that `sequence` wants, from the drive.
-fn restore(
-    files: Option<&KvFiles>,
-    pool: &mut BlockPool,
-    kv: &mut KvCache,
-    sequence: &Sequence,
-) -> Option<BlockId> {
-    let (files, tokens) = (files?, sequence.wanted().get(..BLOCK_LEN)?);
-    let name = sequence.name.then(tokens);
-    if !files.has(&name) {
-        return None;
-    }
-    let rows = files.load(&name, &sequence.name, tokens)?;
-    let block = pool.take()?;
-    kv.block_from_bytes(block, &rows);
-    Some(pool.publish(block, &sequence.name, tokens))
 }
 
 /// Samples the next token of `sequence`; says whether the answer has ended.

@@ -7,10 +7,11 @@
 //! What it does not know: text, model files, HTTP, clocks. Who wants a speed measures around [`Engine::step`], which
 //! reports how many tokens and weight bytes went by.
 //!
-//! Reading order: [`request`], [`sampler`], [`prefix`], [`kv_blocks`], [`kv_files`], `sequence`, [`scheduler`], [`engine`], [`scorer`].
+//! Reading order: [`request`], [`sampler`], [`prefix`], [`kv_blocks`], [`kv_files`], `sequence`, `kv`, [`scheduler`], [`engine`], [`scorer`].
 
 pub mod engine;
 mod error;
+mod kv;
 pub mod kv_blocks;
 pub mod kv_files;
 pub mod prefix;

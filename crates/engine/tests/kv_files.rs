@@ -71,9 +71,12 @@ fn a_prefix_comes_back_after_a_restart_as_far_as_it_is_the_same() {
     assert_eq!(answer(&mut engine(folder.path(), "a", GIB), fork), (fork_want, 128));
 }
 
+/// Does something to a file that it does not survive.
+type Spoil = fn(&Path);
+
 #[test]
 fn bad_files_are_set_aside_and_computed_again() {
-    let spoil: [(&str, fn(&Path)); 4] = [
+    let spoil: [(&str, Spoil); 4] = [
         ("a changed byte", |path| {
             let mut bytes = std::fs::read(path).expect("a file");
             let middle = bytes.len() / 2;

@@ -27,7 +27,7 @@ pub(crate) async fn completions(
     answer(state, request, ask).await
 }
 
-fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, ApiError> {
+pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, ApiError> {
     let (messages, is_begun) = messages(&mut fields)?;
     let toolbox = Toolbox::take(&mut fields)?;
     let thinking = thinking(&mut fields)?;

@@ -1,7 +1,7 @@
 //! Connections: taken in one by one, each with a limit to what it may cost.
 //!
 //! A client that connects and sends nothing, or half of a request's head, is let go after [`HEAD_TIME_MAX`]; the body has a limit of its
-//! own (`answer`). No more than [`CONNECTIONS_MAX`] are open at a time: those beyond are closed at once, before a byte of
+//! own (`answer`), and so has a client that does not take what it asked for ([`WRITE_TIME_MAX`]). No more than [`CONNECTIONS_MAX`] are open at a time: those beyond are closed at once, before a byte of
 //! theirs is read, so that those within are served.
 
 use std::future::Future;
@@ -16,9 +16,14 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
 
 /// How long the head of a request may take, and how long a connection may be idle.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// How long a client may take nothing of what is sent to it.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Connections at a time: below the 1,024 files that a process may usually have open.
 const CONNECTIONS_MAX: usize = 900;
@@ -27,7 +32,12 @@ const CONNECTIONS_MAX: usize = 900;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `ended`, then lets what is being answered come to its end.
-pub(crate) async fn serve(listener: TcpListener, app: Router, ended: impl Future<Output = ()>) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    ended: impl Future<Output = ()>,
+) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
     let open = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -45,11 +55,24 @@ pub(crate) async fn serve(listener: TcpListener, app: Router, ended: impl Future
         let Ok(permit) = Arc::clone(&open).try_acquire_owned() else { continue };
         // Parts of an answer are small; waiting to send several at once would make them late.
         let _ = stream.set_nodelay(true);
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(WRITE_TIME_MAX));
         let service = TowerToHyperService::new(app.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let (http, watcher, tls) = (http.clone(), graceful.watcher(), tls.clone());
         tokio::spawn(async move {
             // A connection that breaks is its client's affair.
-            let _ = connection.await;
+            match tls {
+                None => {
+                    let stream = TokioIo::new(Box::pin(stream));
+                    let _ = watcher.watch(http.serve_connection(stream, service)).await;
+                }
+                Some(tls) => {
+                    let hello = tokio::time::timeout(HEAD_TIME_MAX, tls.accept(Box::pin(stream))).await;
+                    if let Ok(Ok(stream)) = hello {
+                        let _ = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await;
+                    }
+                }
+            }
             drop(permit);
         });
     }

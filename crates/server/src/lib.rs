@@ -13,7 +13,7 @@
 //! (`constraint`).
 //!
 //! Reading order: [`Service`] and [`serve`], `connections`, `worker`, `fields`, `generation`, `tools`, `conversation`, `constraint`, `chat`,
-//! `text`, `messages`, `responses`, `answer`, `guard`, `error`, `metrics`, `page`.
+//! `text`, `messages`, `responses`, `answer`, `guard`, `error`, `metrics`, `log`, `page`, `tls`.
 
 mod answer;
 mod chat;
@@ -24,6 +24,7 @@ mod error;
 mod fields;
 mod generation;
 mod guard;
+mod log;
 mod messages;
 mod metrics;
 mod models;
@@ -32,6 +33,7 @@ mod responses;
 mod responses_store;
 mod state;
 mod text;
+mod tls;
 mod tools;
 mod worker;
 
@@ -43,13 +45,16 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
+use shoal_base::TokenId;
 use shoal_engine::kv_blocks::BLOCK_LEN;
 use shoal_engine::{Engine, SamplingParams};
 use shoal_text::{PromptStyle, Tokenizer};
 
 pub use guard::ApiKey;
+use log::Log;
 use metrics::Metrics;
 use state::State;
+pub use tls::{TlsError, TlsFiles};
 
 /// Most bytes of a request.
 const BODY_BYTES_MAX: usize = 8 << 20;
@@ -73,6 +78,10 @@ pub struct ServeOptions {
     pub key: Option<ApiKey>,
     /// Requests that may run or wait at a time.
     pub places: usize,
+    /// Encrypts connections; without it they are plain.
+    pub tls: Option<TlsFiles>,
+    /// Whether a line about each request goes to standard error.
+    pub logs: bool,
 }
 
 /// Why the server ended.
@@ -81,6 +90,9 @@ pub enum Error {
     /// The address cannot be listened to.
     #[error("cannot listen: {0}")]
     Listen(#[source] std::io::Error),
+    /// Connections cannot be encrypted.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system gave no thread, or no way to wait.
     #[error("cannot start: {0}")]
     Start(#[source] std::io::Error),
@@ -97,14 +109,17 @@ pub fn serve(
     service: Service,
     options: &ServeOptions,
 ) -> Result<(), Error> {
+    let tls = options.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
     listener.set_nonblocking(true).map_err(Error::Listen)?;
     let address = listener.local_addr().map_err(Error::Listen)?;
     let context_len = engine.context_len();
     let metrics = Arc::new(Metrics::new(&service.name, BLOCK_LEN, engine.blocks().total()));
-    let (jobs, worker) = worker::start(engine, Arc::clone(&metrics)).map_err(Error::Start)?;
+    let log = Arc::new(Log::new(options.logs));
+    let (jobs, worker) =
+        worker::start(engine, Arc::clone(&metrics), Arc::clone(&log)).map_err(Error::Start)?;
     let state = Arc::new(State::new(service, jobs, metrics, context_len, options.places));
     let guard = Arc::new(guard::Guard { key: options.key.clone(), is_loopback: address.ip().is_loopback() });
-    let app = router(Arc::clone(&state), guard);
+    let app = router(Arc::clone(&state), guard, log);
     // One thread is enough: all it does is hand text about. The others compute.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
     runtime.block_on(async {
@@ -117,8 +132,8 @@ pub fn serve(
                 std::process::exit(130);
             });
         };
-        connections::serve(listener, app, ended).await;
-        Ok(())
+        connections::serve(listener, tls, app, ended).await;
+        Ok::<(), Error>(())
     })?;
     drop(runtime);
     // All handles to it are gone now, so the engine's thread ends.
@@ -126,7 +141,36 @@ pub fn serve(
     Ok(())
 }
 
-fn router(state: Arc<State>, guard: Arc<guard::Guard>) -> Router {
+/// Understands requests and answers none: for fuzzing, and for who wants to know what a request comes to.
+pub struct Reader(Arc<State>);
+
+impl Reader {
+    /// A reader for a model whose context has `context_len` tokens.
+    #[must_use]
+    pub fn new(service: Service, context_len: usize) -> Self {
+        let metrics = Arc::new(Metrics::new(&service.name, BLOCK_LEN, 0));
+        let (jobs, _) = std::sync::mpsc::channel();
+        Self(Arc::new(State::new(service, jobs, metrics, context_len, 0)))
+    }
+
+    /// The tokens of the prompt that a body to `path` asks to be continued.
+    ///
+    /// # Errors
+    /// In one sentence, what is wrong with it.
+    pub fn prompt(&self, path: &str, body: &[u8]) -> Result<Vec<TokenId>, String> {
+        let ask = match path {
+            "/v1/chat/completions" => chat::ask,
+            "/v1/completions" => text::ask,
+            "/v1/messages" => messages::ask,
+            "/v1/responses" => responses::ask,
+            _ => return Err(format!("nothing is asked at `{path}`")),
+        };
+        let asked = fields::Fields::parse(body).and_then(|fields| ask(&self.0, fields));
+        asked.map(|ask| ask.tokens).map_err(|error| error.message().to_owned())
+    }
+}
+
+fn router(state: Arc<State>, guard: Arc<guard::Guard>, log: Arc<Log>) -> Router {
     Router::new()
         .route("/", get(page::page))
         .route("/assets/{name}", get(page::asset))
@@ -149,6 +193,7 @@ fn router(state: Arc<State>, guard: Arc<guard::Guard>) -> Router {
         .method_not_allowed_fallback(error::wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(guard, guard::check))
+        .layer(middleware::from_fn_with_state(log, log::requests))
         .with_state(state)
 }
 

@@ -42,7 +42,7 @@ fn count(state: &state::State, mut fields: Fields) -> Result<usize, ApiError> {
     Ok(conversation.prepare(state)?.tokens.len())
 }
 
-fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, ApiError> {
+pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, ApiError> {
     let mut conversation = read(&mut fields)?;
     fields.rename("stop_sequences", "stop");
     if !fields.has("max_tokens") {

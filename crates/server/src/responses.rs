@@ -81,7 +81,7 @@ fn echoed(fields: &Fields, state: &state::State) -> Map<String, Value> {
     echoed
 }
 
-fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, ApiError> {
+pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, ApiError> {
     let echoed = echoed(&fields, state);
     let store = fields.take("store", "true or false")?.unwrap_or(true);
     let mut messages = Vec::new();

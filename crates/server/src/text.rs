@@ -25,7 +25,7 @@ pub(crate) async fn completions(State(state): Shared, request: Request) -> Resul
     answer(state, request, ask).await
 }
 
-fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, ApiError> {
+pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, ApiError> {
     let expected = "a text or a list of token ids";
     let missing = || ApiError::invalid("prompt", format!("`prompt`: expected {expected}, found none"));
     let prompt = fields.take::<Value>("prompt", expected)?.ok_or_else(missing)?;

@@ -11,12 +11,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use shoal_base::TokenId;
 use shoal_engine::{Engine, Error, Event, FinishReason, Logprobs, PromptProgress, Request, SequenceId};
 use shoal_text::{AnswerStream, Segment};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::log::Log;
 use crate::metrics::Metrics;
 
 /// How long to wait for the drive to take more KV blocks.
@@ -40,6 +42,8 @@ impl Place {
 pub(crate) struct Job {
     pub(crate) request: Request,
     pub(crate) answer: AnswerStream,
+    /// Which request this answers, for the log.
+    pub(crate) request_id: String,
     /// Which of several answers to one request this is.
     pub(crate) choice: usize,
     pub(crate) updates: UnboundedSender<(usize, Update)>,
@@ -97,9 +101,13 @@ pub(crate) struct Done {
 }
 
 /// Starts the thread. It ends when all senders of jobs are gone and every job is done.
-pub(crate) fn start(engine: Engine, metrics: Arc<Metrics>) -> std::io::Result<(Sender<Job>, JoinHandle<()>)> {
+pub(crate) fn start(
+    engine: Engine,
+    metrics: Arc<Metrics>,
+    log: Arc<Log>,
+) -> std::io::Result<(Sender<Job>, JoinHandle<()>)> {
     let (sender, jobs) = channel();
-    let worker = Worker { engine, running: HashMap::new(), waiting: VecDeque::new(), metrics };
+    let worker = Worker { engine, running: HashMap::new(), waiting: VecDeque::new(), metrics, log };
     let thread =
         std::thread::Builder::new().name("shoal-engine".to_owned()).spawn(move || worker.run(&jobs))?;
     Ok((sender, thread))
@@ -107,6 +115,7 @@ pub(crate) fn start(engine: Engine, metrics: Arc<Metrics>) -> std::io::Result<(S
 
 struct Running {
     answer: AnswerStream,
+    request_id: String,
     choice: usize,
     updates: UnboundedSender<(usize, Update)>,
     reports_progress: bool,
@@ -124,6 +133,7 @@ struct Worker {
     running: HashMap<SequenceId, Running>,
     waiting: VecDeque<Job>,
     metrics: Arc<Metrics>,
+    log: Arc<Log>,
 }
 
 impl Worker {
@@ -169,7 +179,7 @@ impl Worker {
             let is_gone = running.updates.is_closed();
             if is_gone {
                 engine.cancel(id);
-                self.metrics.ended("abort", &running.done, running.started.elapsed());
+                record(&self.metrics, &self.log, "abort", running, &running.done);
             }
             !is_gone
         });
@@ -179,7 +189,7 @@ impl Worker {
     fn take_up(&mut self) {
         while self.engine.has_room() {
             let Some(job) = self.waiting.pop_front() else { return };
-            let Job { request, answer, choice, updates, reports_progress, place } = job;
+            let Job { request, answer, request_id, choice, updates, reports_progress, place } = job;
             let prompt_tokens = request.prompt.len();
             match self.engine.submit(request) {
                 Ok(id) => {
@@ -196,6 +206,7 @@ impl Worker {
                     let started = Instant::now();
                     let running = Running {
                         answer,
+                        request_id,
                         choice,
                         updates,
                         reports_progress,
@@ -237,7 +248,7 @@ impl Worker {
             Event::Finished(id, reason) => self.end(id, reason),
             Event::Failed(id, why) => {
                 if let Some(running) = self.running.remove(&id) {
-                    self.metrics.ended("error", &running.done, running.started.elapsed());
+                    record(&self.metrics, &self.log, "error", &running, &running.done);
                     running.say(Update::Failed(why));
                 }
             }
@@ -254,9 +265,23 @@ impl Worker {
         let (prompt_time, completion_time) = (first - running.started, now - first);
         let done = Done { reason, stopped_by, prompt_time, completion_time, ..running.done.clone() };
         let why = if reason == FinishReason::Length { "length" } else { "stop" };
-        self.metrics.ended(why, &done, now - running.started);
+        record(&self.metrics, &self.log, why, &running, &done);
         running.say(Update::Done(done));
     }
+}
+
+/// Counts an answer that has ended, and says so in the log.
+fn record(metrics: &Metrics, log: &Log, why: &'static str, running: &Running, done: &Done) {
+    let took = running.started.elapsed();
+    metrics.ended(why, done, took);
+    let numbers = json!({
+        "choice": running.choice,
+        "finished": why,
+        "prompt_tokens": done.prompt_tokens,
+        "cached_tokens": done.cached_tokens,
+        "completion_tokens": done.completion_tokens,
+    });
+    log.say(&running.request_id, "answer", took, numbers);
 }
 
 impl Running {

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use shoal_engine::kv_files::KvFiles;
 use shoal_engine::{Engine, EngineOptions};
 use shoal_hub::Catalogue;
-use shoal_server::{ApiKey, ServeOptions, Service, serve};
+use shoal_server::{ApiKey, ServeOptions, Service, TlsFiles, serve};
 use shoal_text::PromptStyle;
 
 use crate::args::{SamplingArgs, ServeArgs};
@@ -44,14 +44,20 @@ pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result
         style: if loaded.name == MINNOW { PromptStyle::plain(&loaded.tokenizer) } else { loaded.style },
         tokenizer: loaded.tokenizer,
     };
-    let serve_options = ServeOptions { key, places: sequences + usize::from(args.queue) };
+    let files = args.tls_cert.clone().zip(args.tls_key.clone());
+    let tls = files.map(|(certificate, key)| TlsFiles { certificate, key });
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let places = sequences + usize::from(args.queue);
+    let serve_options = ServeOptions { key, places, tls, logs: args.log };
     let mut engine = Engine::new(loaded.model, options);
     if let (Some(folder), Some(identity)) = (&args.kv_dir, &loaded.identity) {
         let files = KvFiles::open(folder, identity, engine.block_bytes(), args.kv_quota)?;
         eprintln!("{} KV blocks of this model are known in {}", files.count(), folder.display());
         engine = engine.with_files(files);
     }
-    eprintln!("serving {name} at http://{address}/v1, with a page at http://{address}/ (Ctrl-C ends it)");
+    eprintln!(
+        "serving {name} at {scheme}://{address}/v1, with a page at {scheme}://{address}/ (Ctrl-C ends it)"
+    );
     Ok(serve(listener, engine, service, &serve_options)?)
 }
 

@@ -12,6 +12,7 @@ mod serve;
 mod serve_dialects;
 mod serve_kv;
 mod serve_shapes;
+mod serve_tls;
 mod tools;
 
 use std::io::Write;

@@ -16,7 +16,7 @@ const END: &str = "1";
 pub(crate) struct Server {
     child: Child,
     stderr: BufReader<ChildStderr>,
-    address: String,
+    pub(crate) address: String,
     _place: Place,
 }
 
@@ -42,7 +42,8 @@ impl Server {
         let address = loop {
             line.clear();
             assert!(stderr.read_line(&mut line).expect("text") > 0, "it ended before it served");
-            if let Some((_, rest)) = line.split_once("http://") {
+            if let Some((_, rest)) = line.split_once("serving ").and_then(|(_, rest)| rest.split_once("://"))
+            {
                 break rest.split('/').next().expect("an address").to_owned();
             }
         };
@@ -84,6 +85,13 @@ impl Server {
 
     pub(crate) fn chat(&self, body: &Value) -> Reply {
         self.ask("POST", "/v1/chat/completions", "", body.to_string().as_bytes())
+    }
+
+    /// What it has said on standard error since it began to serve; to be asked when it has ended.
+    pub(crate) fn said(&mut self) -> String {
+        let mut said = String::new();
+        self.stderr.read_to_string(&mut said).expect("text");
+        said
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> Reply {
@@ -365,9 +373,7 @@ fn asked_to_end_it_ends_after_its_answers() {
     let mut rest = String::new();
     stream.read_to_string(&mut rest).expect("the rest of the answer");
     assert!(rest.contains("data: [DONE]"), "{rest}");
-    let mut said = String::new();
-    server.stderr.read_to_string(&mut said).expect("text");
-    assert_eq!(said, "", "nothing to complain of");
+    assert_eq!(server.said(), "", "nothing to complain of");
 }
 
 #[test]

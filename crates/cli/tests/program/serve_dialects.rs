@@ -325,3 +325,31 @@ fn the_page_is_there_and_loads_nothing_from_elsewhere() {
         assert_ne!(server.ask("GET", path, "", b"").status, 200, "{path}");
     }
 }
+
+#[test]
+fn requests_have_names_and_the_log_says_nothing_of_what_was_said() {
+    let mut server = Server::start(&["--log"]);
+    let body = story(4).to_string();
+    let ask = |header: &str| server.ask("POST", "/v1/chat/completions", header, body.as_bytes());
+    assert!(ask("x-request-id: mine-7\r\n").head.contains("x-request-id: mine-7"));
+    assert!(
+        ask("x-request-id: two words\r\n").head.contains("x-request-id: req-"),
+        "no such id stands in a log"
+    );
+    assert!(ask("").head.contains("x-request-id: req-"));
+    server.end();
+    let log = server.said();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let mine: Vec<&Value> = lines.iter().filter(|line| line["request"] == "mine-7").collect();
+    assert_eq!(mine.len(), 2, "{log}");
+    let of = |what: &str| mine.iter().find(|line| line["what"] == what).expect("a line");
+    assert_eq!(
+        (&of("answer")["completion_tokens"], &of("answer")["finished"]),
+        (&json!(4), &json!("length"))
+    );
+    assert_eq!(
+        (&of("request")["path"], &of("request")["status"]),
+        (&json!("/v1/chat/completions"), &json!(200))
+    );
+    assert!(!log.contains("Once upon"), "{log}");
+}

@@ -34,6 +34,7 @@ use crate::BODY_BYTES_MAX;
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::generation::Generation;
+use crate::log::RequestId;
 use crate::state::{State, now};
 use crate::worker::{Done, Job, Piece, Place, Progress, Update};
 
@@ -146,13 +147,15 @@ pub(crate) async fn answer(
     request: Request,
     ask: fn(&Arc<State>, Fields) -> Result<Ask, ApiError>,
 ) -> Result<Response, ApiError> {
+    let RequestId(request_id) =
+        request.extensions().get().cloned().unwrap_or_else(|| RequestId(String::new()));
     let body = read_body(&state, request).await?;
     let place = state.take_place()?;
     // Templates and tokenizers take their time with long conversations; others are answered meanwhile.
     let asked = tokio::task::spawn_blocking(move || {
         let asked = ask(&state, Fields::parse(&body.bytes)?)?;
         drop(body);
-        start(&state, asked, place)
+        start(&state, asked, place, &request_id)
     });
     let asked =
         asked.await.map_err(|error| ApiError::internal(format!("the request was dropped: {error}")))??;
@@ -201,7 +204,7 @@ pub(crate) fn check_len(state: &State, param: &str, found: usize) -> Result<(), 
 }
 
 /// Hands what is asked to the engine.
-fn start(state: &State, ask: Ask, place: Place) -> Result<Asked, ApiError> {
+fn start(state: &State, ask: Ask, place: Place, request_id: &str) -> Result<Asked, ApiError> {
     let Ask { mut form, param, tokens, reasoning_open, has_calls, bounds, generation } = ask;
     check_len(state, param, tokens.len())?;
     let room = state.context_len - tokens.len();
@@ -229,6 +232,7 @@ fn start(state: &State, ask: Ask, place: Place) -> Result<Asked, ApiError> {
                 )
             },
             answer,
+            request_id: request_id.to_owned(),
             choice,
             updates: sender.clone(),
             reports_progress: generation.reports_progress && choice == 0,

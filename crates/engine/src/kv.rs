@@ -1,0 +1,168 @@
+//! The KV rows of all sequences: which are there, which are known from others, which are on the drive.
+//!
+//! A sequence holds blocks for what is computed of it, and takes more before each step. There are as many blocks as all sequences
+//! together can need, so there is always one; what nobody needs is kept for later prompts (`kv_blocks`), and on a drive if there is a
+//! folder for it (`kv_files`).
+
+use std::collections::VecDeque;
+
+use shoal_base::{BlockId, TokenId};
+use shoal_model::kv_cache::BLOCK_LEN;
+use shoal_model::{KvCache, ModelConfig};
+
+use crate::kv_blocks::{BlockPool, Known};
+use crate::kv_files::KvFiles;
+use crate::prefix::PrefixName;
+use crate::sequence::Sequence;
+
+/// A block that is to be saved, if it is still there then.
+struct Unsaved {
+    name: PrefixName,
+    before: PrefixName,
+    tokens: Vec<TokenId>,
+}
+
+pub(crate) struct Kv {
+    pub(crate) cache: KvCache,
+    pub(crate) pool: BlockPool,
+    pub(crate) files: Option<KvFiles>,
+    /// Published blocks that are not on the drive yet, in the order they were published.
+    unsaved: VecDeque<Unsaved>,
+    /// Whether rows of generated tokens are those that a prompt's would be. Generated tokens of latent attention go in by the absorbed
+    /// form; a prompt takes the expanded one, so they are computed again: a kept prefix must not change an answer.
+    keeps_answers: bool,
+}
+
+impl Kv {
+    pub(crate) fn new(config: &ModelConfig, block_count: usize) -> Self {
+        Self {
+            cache: KvCache::new(config, block_count),
+            pool: BlockPool::new(block_count),
+            files: None,
+            unsaved: VecDeque::new(),
+            keeps_answers: matches!(config, ModelConfig::Llama(_)),
+        }
+    }
+
+    /// Takes over what is known of a sequence's prompt beyond what it has.
+    pub(crate) fn adopt(&mut self, sequence: &mut Sequence) {
+        while sequence.computed == sequence.published {
+            let found = self.pool.find(&sequence.name, sequence.wanted());
+            let len = match found {
+                Some(Known::Whole(block)) => {
+                    append(sequence, block);
+                    BLOCK_LEN
+                }
+                other => {
+                    let restored = self.restore(sequence);
+                    let len = match (restored, other) {
+                        (Some(block), _) => {
+                            append(sequence, block);
+                            BLOCK_LEN
+                        }
+                        (None, Some(Known::Beginning { block, len })) => self.copy(sequence, block, len),
+                        (None, _) => 0,
+                    };
+                    if let Some(Known::Beginning { block, .. }) = other {
+                        self.pool.let_go(block);
+                    }
+                    len
+                }
+            };
+            if len == 0 {
+                return;
+            }
+            sequence.computed += len;
+            sequence.cached += len;
+        }
+    }
+
+    /// Gives a sequence a block of its own that begins with the first `len` rows of another; how many rows it got.
+    fn copy(&mut self, sequence: &mut Sequence, block: BlockId, len: usize) -> usize {
+        // If every block is in use now, one will be left for this sequence once the other is let go.
+        let Some(own) = self.pool.take() else { return 0 };
+        self.cache.copy_positions(block, own, len);
+        sequence.blocks.push(own);
+        len
+    }
+
+    /// A block with the next tokens that `sequence` wants, from the drive.
+    fn restore(&mut self, sequence: &Sequence) -> Option<BlockId> {
+        let (files, tokens) = (self.files.as_ref()?, sequence.wanted().get(..BLOCK_LEN)?);
+        let name = sequence.name.then(tokens);
+        if !files.has(&name) {
+            return None;
+        }
+        let rows = files.load(&name, &sequence.name, tokens)?;
+        let block = self.pool.take()?;
+        self.cache.block_from_bytes(block, &rows);
+        Some(self.pool.publish(block, &sequence.name, tokens))
+    }
+
+    /// Takes the blocks that the next `tokens` of a sequence are written to.
+    pub(crate) fn take_blocks(&mut self, sequence: &mut Sequence, tokens: usize) {
+        let needed = (sequence.computed + tokens).div_ceil(BLOCK_LEN);
+        while sequence.blocks.len() < needed {
+            sequence.blocks.push(self.pool.take().expect("each sequence has room for a context"));
+        }
+    }
+
+    /// Makes the blocks of a sequence that have become whole known to others.
+    pub(crate) fn publish(&mut self, sequence: &mut Sequence) {
+        let reusable = self.reusable_len(sequence);
+        while sequence.published + BLOCK_LEN <= reusable {
+            let tokens = &sequence.tokens[sequence.published..][..BLOCK_LEN];
+            let block = &mut sequence.blocks[sequence.published / BLOCK_LEN];
+            *block = self.pool.publish(*block, &sequence.name, tokens);
+            let (before, name) = (sequence.name, sequence.name.then(tokens));
+            if self.files.as_ref().is_some_and(|files| !files.has(&name)) {
+                self.unsaved.push_back(Unsaved { name, before, tokens: tokens.to_vec() });
+                // A drive that takes nothing must not make the line longer than what could still be there.
+                if self.unsaved.len() > self.pool.total() {
+                    self.unsaved.pop_front();
+                }
+            }
+            sequence.name = name;
+            sequence.published += BLOCK_LEN;
+        }
+    }
+
+    /// Lets the blocks of an ended sequence go; what a later prompt may share is kept.
+    pub(crate) fn end(&mut self, mut sequence: Sequence) {
+        let reusable = self.reusable_len(&sequence);
+        if sequence.published < reusable {
+            let tokens = &sequence.tokens[sequence.published..reusable];
+            let block = &mut sequence.blocks[sequence.published / BLOCK_LEN];
+            *block = self.pool.publish(*block, &sequence.name, tokens);
+        }
+        // The last goes first: see `kv_blocks`.
+        sequence.blocks.into_iter().rev().for_each(|block| self.pool.let_go(block));
+    }
+
+    /// Saves published blocks, as many as the drive takes now; says whether any are left.
+    pub(crate) fn save(&mut self) -> bool {
+        let Some(files) = &self.files else { return false };
+        while let Some(Unsaved { name, before, tokens }) = self.unsaved.front() {
+            // What was forgotten in the meantime is not missed: it was not used.
+            if let Some(block) = self.pool.find_whole(before, tokens)
+                && !files.save(*name, *before, tokens, || self.cache.block_to_bytes(block))
+            {
+                return true;
+            }
+            self.unsaved.pop_front();
+        }
+        false
+    }
+
+    /// How many tokens of a sequence have rows that a prompt's would equal.
+    fn reusable_len(&self, sequence: &Sequence) -> usize {
+        if self.keeps_answers { sequence.computed } else { sequence.computed.min(sequence.prompt_len) }
+    }
+}
+
+/// Gives a sequence a whole block of what it wants, which is published.
+fn append(sequence: &mut Sequence, block: BlockId) {
+    sequence.blocks.push(block);
+    sequence.name = sequence.name.then(&sequence.tokens[sequence.computed..][..BLOCK_LEN]);
+    sequence.published += BLOCK_LEN;
+}
