@@ -48,6 +48,7 @@ fn reader() -> Reader {
     };
     let service = Service {
         name: "m".to_owned(),
+        aliases: Vec::new(),
         tokenizer: Tokenizer::new(spec).expect("a vocabulary"),
         style: PromptStyle::DeepseekV3 { reasoning: Reasoning::ByDefault },
         sampling: SamplingParams::default(),

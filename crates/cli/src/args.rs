@@ -182,6 +182,9 @@ pub(crate) struct ServeArgs {
     /// A file with the key
     #[arg(long, value_name = "FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
+    /// Another name that clients may call the model by, such as `deepseek-chat`; `*` for any. May be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) alias: Vec<String>,
     /// Encrypt connections with the certificate in this file (PEM), and the key in another
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,

@@ -98,7 +98,7 @@ impl ApiError {
 
     /// The response that says it to a client that asked for `path`.
     pub(crate) fn respond_to(self, path: &str) -> Response {
-        if path.starts_with("/v1/messages") || path.starts_with("/anthropic") {
+        if path.starts_with("/v1/messages") || path.starts_with("/anthropic/") {
             let body = Json(self.to_anthropic());
             return self.respond(body);
         }

@@ -47,7 +47,7 @@ impl Generation {
     /// If it is another's.
     pub(crate) fn check_model(fields: &mut Fields, state: &State) -> Result<(), ApiError> {
         let model: Option<String> = fields.take("model", "the name of a model")?;
-        match model.filter(|asked| *asked != state.name) {
+        match model.filter(|asked| !state.is_called(asked)) {
             Some(asked) => Err(ApiError::no_model(&asked, &state.name)),
             None => Ok(()),
         }

@@ -63,6 +63,8 @@ const BODY_BYTES_MAX: usize = 8 << 20;
 pub struct Service {
     /// What clients call the model.
     pub name: String,
+    /// What else they may call it; `*` is any name.
+    pub aliases: Vec<String>,
     /// Its vocabulary.
     pub tokenizer: Tokenizer,
     /// Its form of a conversation.
@@ -178,6 +180,11 @@ fn router(state: Arc<State>, guard: Arc<guard::Guard>, log: Arc<Log>) -> Router 
         .route("/chat/completions", post(chat::completions))
         .route("/v1/completions", post(text::completions))
         .route("/completions", post(text::completions))
+        // DeepSeek's own addresses.
+        .route("/beta/chat/completions", post(chat::completions))
+        .route("/beta/completions", post(text::completions))
+        .route("/anthropic/v1/messages", post(messages::create))
+        .route("/anthropic/v1/messages/count_tokens", post(messages::count_tokens))
         .route("/v1/responses", post(responses::create))
         .route("/v1/responses/{id}", get(responses::get).delete(responses::delete))
         .route("/v1/messages", post(messages::create))
@@ -187,6 +194,8 @@ fn router(state: Arc<State>, guard: Arc<guard::Guard>, log: Arc<Log>) -> Router 
         .route("/detokenize", post(text::detokenize))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::one))
+        .route("/models", get(models::list))
+        .route("/v1/embeddings", post(models::no_embeddings))
         .route("/health", get(models::health))
         .route("/ready", get(models::ready))
         .fallback(error::no_such_path)

@@ -22,7 +22,13 @@ pub(crate) async fn list(State(state): Shared) -> Json<Value> {
 }
 
 pub(crate) async fn one(State(state): Shared, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    if id == state.name { Ok(Json(model(&state))) } else { Err(ApiError::no_model(&id, &state.name)) }
+    if state.is_called(&id) { Ok(Json(model(&state))) } else { Err(ApiError::no_model(&id, &state.name)) }
+}
+
+/// What a model that writes text has no place for.
+pub(crate) async fn no_embeddings(State(state): Shared) -> ApiError {
+    let message = format!("`{}` writes text; it was not trained to make embeddings of any use", state.name);
+    ApiError::not_found("model", message)
 }
 
 /// The process lives.

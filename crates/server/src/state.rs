@@ -21,6 +21,7 @@ const BODIES_BYTES_MAX: usize = 32 << 20;
 
 pub(crate) struct State {
     pub(crate) name: String,
+    aliases: Vec<String>,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) style: PromptStyle,
     /// How the model writes calls of functions.
@@ -52,12 +53,13 @@ impl State {
         context_len: usize,
         places: usize,
     ) -> Self {
-        let Service { name, tokenizer, style, sampling } = service;
+        let Service { name, aliases, tokenizer, style, sampling } = service;
         let ids = (0..tokenizer.vocab_len() as u32).map(TokenId);
         let call_format = style.call_format(&tokenizer);
         let end_tokens = ids.filter(|&id| tokenizer.is_end(id)).collect();
         Self {
             name,
+            aliases,
             tokenizer,
             style,
             call_format,
@@ -74,6 +76,11 @@ impl State {
             requests: AtomicU64::new(0),
             grammars: OnceLock::new(),
         }
+    }
+
+    /// Whether `asked` is this model.
+    pub(crate) fn is_called(&self, asked: &str) -> bool {
+        asked == self.name || self.aliases.iter().any(|alias| alias == asked || alias == "*")
     }
 
     /// A place among those who run or wait.

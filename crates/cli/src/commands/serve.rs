@@ -39,6 +39,7 @@ pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result
     options.prefill_chunk = loaded.prefill_chunk;
     let service = Service {
         name: name.clone(),
+        aliases: args.alias.clone(),
         sampling: sampling(&SamplingArgs::default(), &loaded.style),
         // Minnow goes on with what it is given.
         style: if loaded.name == MINNOW { PromptStyle::plain(&loaded.tokenizer) } else { loaded.style },

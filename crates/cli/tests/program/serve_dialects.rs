@@ -327,6 +327,21 @@ fn the_page_is_there_and_loads_nothing_from_elsewhere() {
 }
 
 #[test]
+fn other_names_and_addresses_reach_the_model() {
+    let server = Server::start(&["--alias", "deepseek-chat", "--alias", "claude"]);
+    let named = |name: &str| with(story(2), "model", json!(name));
+    for path in ["/v1/chat/completions", "/chat/completions", "/beta/chat/completions"] {
+        assert_eq!(server.post(path, &named("deepseek-chat")).json()["model"], "minnow", "{path}");
+    }
+    let anthropic = with(message(2), "model", json!("claude"));
+    assert_eq!(server.post("/anthropic/v1/messages", &anthropic).status, 200);
+    server.chat(&named("gpt-4")).refused(404, Some("model"), "`minnow`");
+    let embedding = json!({"model": "minnow", "input": "x"});
+    server.post("/v1/embeddings", &embedding).refused(404, Some("model"), "embeddings");
+    assert_eq!(Server::start(&["--alias", "*"]).chat(&named("gpt-4")).status, 200);
+}
+
+#[test]
 fn requests_have_names_and_the_log_says_nothing_of_what_was_said() {
     let mut server = Server::start(&["--log"]);
     let body = story(4).to_string();
