@@ -179,9 +179,12 @@ pub(crate) struct ServeArgs {
     /// Serve only who shows this key. Other users of the machine may see it here: SHOAL_API_KEY or a file is safer
     #[arg(long, value_name = "KEY", conflicts_with = "api_key_file")]
     pub(crate) api_key: Option<String>,
-    /// A file with the key
+    /// A file with the key, or with several, one a line: any of them will do, and what is known of one's prompts is one's own
     #[arg(long, value_name = "FILE")]
     pub(crate) api_key_file: Option<PathBuf>,
+    /// Requests that may run or wait at a time with one key; by default as many as with all
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) key_limit: Option<u16>,
     /// Another name that clients may call the model by, such as `deepseek-chat`; `*` for any. May be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) alias: Vec<String>,

@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use shoal_text::tools::ToolCall;
 use shoal_text::{Message, Role, Thinking};
 
 use crate::answer::{Ask, Chat, answer, check_len};
-use crate::conversation::Conversation;
+use crate::conversation::{Conversation, Turns};
 use crate::error::ApiError;
 use crate::fields::Fields;
-use crate::generation::{Generation, refuse_what_is_not_there};
+use crate::generation::{Generation, Names, refuse_what_is_not_there};
+use crate::guard::Caller;
 use crate::state;
 use crate::tools::{Toolbox, take_format};
+
+const NAMES: Names = Names { max_tokens: &["max_completion_tokens", "max_tokens"], stop: "stop" };
 
 /// Most likely tokens that are told of, for each token.
 const TOP_LOGPROBS_MAX: usize = 20;
@@ -27,20 +30,21 @@ pub(crate) async fn completions(
     answer(state, request, ask).await
 }
 
-pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, ApiError> {
+pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, _: &Caller) -> Result<Ask, ApiError> {
     let (messages, is_begun) = messages(&mut fields)?;
     let toolbox = Toolbox::take(&mut fields)?;
     let thinking = thinking(&mut fields)?;
     let reasoning_max = fields.take("thinking_token_budget", "a number of tokens")?;
-    let shape = take_format(&mut fields)?;
+    let format = take_format(&mut fields)?;
     let logprobs = logprobs(&mut fields)?;
-    let mut generation = Generation::take(&mut fields, state)?;
+    let mut generation = Generation::take(&mut fields, state, NAMES)?;
+    generation.take_choices(&mut fields)?;
     generation.logprobs = logprobs;
     fields.only("modalities", &[json!(["text"])])?;
     fields.only("verbosity", &[json!("medium")])?;
     refuse_what_is_not_there(fields)?;
     let mut conversation =
-        Conversation { param: "messages", messages, is_begun, toolbox, thinking, reasoning_max, shape };
+        Conversation { param: "messages", messages, is_begun, toolbox, thinking, reasoning_max, format };
     let prepared = conversation.prepare(state)?;
     check_len(state, conversation.param, prepared.tokens.len())?;
     let bounds =
@@ -49,7 +53,7 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, 
     Ok(Ask {
         form: Chat::new(&state.tokenizer, prepared.is_thinking, include_usage, logprobs.is_some(), count),
         param: conversation.param,
-        tokens: prepared.tokens,
+        prompts: vec![prepared.tokens],
         reasoning_open: state.splits_reasoning().then_some(prepared.reasoning_open),
         has_calls: conversation.has_calls(),
         bounds,
@@ -81,99 +85,102 @@ pub(crate) fn check_top_logprobs(param: &str, top: Option<usize>) -> Result<(), 
 
 /// The messages, and whether the last is the beginning of the answer.
 fn messages(fields: &mut Fields) -> Result<(Vec<Message>, bool), ApiError> {
-    let expected = "a list of messages";
-    let list: Option<Vec<Map<String, Value>>> = fields.take("messages", expected)?;
-    let list = list.filter(|list| !list.is_empty()).ok_or_else(|| {
-        ApiError::invalid("messages", format!("`messages`: expected {expected}, found none"))
-    })?;
+    let list = fields.take_objects("messages", "a list of messages")?;
+    if list.is_empty() {
+        let message = "`messages`: expected a list of messages, found none".to_owned();
+        return Err(ApiError::invalid("messages", message));
+    }
     let last = list.len() - 1;
     let mut is_begun = false;
-    let mut messages = Vec::with_capacity(list.len());
+    let mut turns = Turns::default();
     for (i, message) in list.into_iter().enumerate() {
-        let (message, is_prefix) = read_message(i, Fields::of(message))?;
+        let place = message.place("prefix");
+        let is_prefix = read_message(message, &mut turns)?;
         if is_prefix && i < last {
-            let place = format!("messages[{i}].prefix");
             return Err(ApiError::invalid(
                 &place,
                 format!("`{place}`: only the last message can be a prefix"),
             ));
         }
         is_begun |= is_prefix;
-        messages.push(message);
     }
+    let messages = turns.into_messages();
     // What vLLM calls it.
     is_begun |= fields.take("continue_final_message", "true or false")?.unwrap_or(false);
     fields.only("add_generation_prompt", &[json!(!is_begun)])?;
-    if is_begun && messages[last].role != Role::Assistant {
+    if is_begun && messages.last().is_none_or(|last| last.role != Role::Assistant) {
         let message = "`continue_final_message`: the last message is not the assistant's".to_owned();
         return Err(ApiError::invalid("continue_final_message", message));
     }
     Ok((messages, is_begun))
 }
 
-fn read_message(i: usize, mut fields: Fields) -> Result<(Message, bool), ApiError> {
-    let place = |name: &str| format!("messages[{i}].{name}");
-    let bad = |name: &str, message: &str| {
-        let place = place(name);
-        Err(ApiError::invalid(&place, format!("`{place}`: {message}")))
-    };
+/// Adds a message; says whether it is the beginning of the answer.
+fn read_message(mut fields: Fields, turns: &mut Turns) -> Result<bool, ApiError> {
+    let bad = |place: String, message: &str| Err(ApiError::invalid(&place, format!("`{place}`: {message}")));
     let role: Option<String> = fields.take("role", "a role")?;
     let role = match role.as_deref() {
         Some("system" | "developer") => Role::System,
         Some("user") => Role::User,
         Some("assistant") => Role::Assistant,
         Some("tool") => Role::Tool,
-        _ => return bad("role", "expected system, developer, user, assistant or tool"),
+        _ => return bad(fields.place("role"), "expected system, developer, user, assistant or tool"),
     };
     let content = match fields.take::<Value>("content", "text")? {
         Some(Value::String(text)) => text,
         Some(Value::Array(parts)) => match parts.iter().map(part_text).collect::<Option<Vec<_>>>() {
             Some(texts) => texts.concat(),
-            None => return bad("content", "expected text parts, `{\"type\": \"text\", \"text\": …}`"),
+            None => {
+                let expected = "expected text parts, `{\"type\": \"text\", \"text\": …}`";
+                return bad(fields.place("content"), expected);
+            }
         },
         None if role == Role::Assistant => String::new(),
-        _ => return bad("content", "expected text"),
+        _ => return bad(fields.place("content"), "expected text"),
     };
     let reasoning: Option<String> = fields.take("reasoning_content", "text")?;
     let other: Option<String> = fields.take("reasoning", "text")?;
-    let calls = calls(&place("tool_calls"), &mut fields)?;
+    let calls = calls(&mut fields)?;
     if !calls.is_empty() && role != Role::Assistant {
-        return bad("tool_calls", "only the assistant calls tools");
+        return bad(fields.place("tool_calls"), "only the assistant calls tools");
     }
     let is_prefix = fields.take("prefix", "true or false")?.unwrap_or(false);
     if is_prefix && role != Role::Assistant {
-        return bad("prefix", "only a message of the assistant can be continued");
+        return bad(fields.place("prefix"), "only a message of the assistant can be continued");
     }
     if role == Role::Tool {
-        // Results stand in the order of the calls; which is whose, the model sees by that.
-        fields.drop_labels(&["tool_call_id", "name"]);
+        let id: Option<String> = fields.take("tool_call_id", "the id of a call")?;
+        turns.push_result(&fields.place("tool_call_id"), id.as_deref(), content)?;
+        fields.drop_labels(&["name"]);
+        fields.finish()?;
+        return Ok(false);
     }
     fields.only("refusal", &[])?;
     // The models' formats have no place for names.
     fields.only("name", &[])?;
-    fields.finish(&format!("messages[{i}]."))?;
+    fields.finish()?;
     let reasoning = reasoning.or(other).filter(|_| role == Role::Assistant);
-    Ok((Message { role, content, reasoning, calls }, is_prefix))
+    turns.push(Message { role, content, reasoning, calls });
+    Ok(is_prefix)
 }
 
 /// The calls of a message of the assistant.
-fn calls(place: &str, fields: &mut Fields) -> Result<Vec<ToolCall>, ApiError> {
-    let list: Vec<Map<String, Value>> = fields.take("tool_calls", "a list of calls")?.unwrap_or_default();
-    let read = |(i, call): (usize, Map<String, Value>)| {
-        let mut call = Fields::of(call);
+fn calls(fields: &mut Fields) -> Result<Vec<ToolCall>, ApiError> {
+    let read = |mut call: Fields| {
         call.only("type", &[json!("function")])?;
         call.drop_labels(&["index"]);
         let id = call.take("id", "a text")?.unwrap_or_default();
-        let function: Map<String, Value> = call.take("function", "an object")?.unwrap_or_default();
-        call.finish(&format!("{place}[{i}]."))?;
-        let mut function = Fields::of(function);
-        let name: Option<String> = function.take("name", "a text")?;
+        let mut function = call.take_object("function")?.ok_or_else(|| {
+            let place = call.place("function");
+            ApiError::invalid(&place, format!("`{place}`: expected an object, found none"))
+        })?;
+        call.finish()?;
+        let name = function.need("name", "a name")?;
         let arguments = function.take("arguments", "a text")?.unwrap_or_default();
-        function.finish(&format!("{place}[{i}].function."))?;
-        let missing = || ApiError::invalid(place, format!("`{place}[{i}].function.name`: expected a name"));
-        Ok(ToolCall { id, name: name.ok_or_else(missing)?, arguments })
+        function.finish()?;
+        Ok(ToolCall { id, name, arguments })
     };
-    list.into_iter().enumerate().map(read).collect()
+    fields.take_objects("tool_calls", "a list of calls")?.into_iter().map(read).collect()
 }
 
 /// The text of a part of a message; `None` if it is something else.
@@ -202,7 +209,7 @@ pub(crate) fn thinking_of_effort(param: &str, effort: &str) -> Result<Thinking, 
 /// Whether to reason, in any of the ways that clients say it; they must agree.
 fn thinking(fields: &mut Fields) -> Result<Thinking, ApiError> {
     let mut said: Vec<(&str, bool)> = Vec::new();
-    if let Some(mut object) = fields.take::<Map<String, Value>>("thinking", "an object")?.map(Fields::of) {
+    if let Some(mut object) = fields.take_object("thinking")? {
         let kind: Option<String> = object.take("type", "enabled or disabled")?;
         match kind.as_deref() {
             Some("enabled") => said.push(("thinking", true)),
@@ -214,19 +221,18 @@ fn thinking(fields: &mut Fields) -> Result<Thinking, ApiError> {
                 ));
             }
         }
-        object.finish("thinking.")?;
+        object.finish()?;
     }
     if let Some(effort) = fields.take::<String>("reasoning_effort", "an effort")? {
         let thinking = thinking_of_effort("reasoning_effort", &effort)?;
         said.push(("reasoning_effort", thinking == Thinking::On));
     }
     said.extend(fields.take("enable_thinking", "true or false")?.map(|on| ("enable_thinking", on)));
-    let kwargs: Option<Map<String, Value>> = fields.take("chat_template_kwargs", "an object")?;
-    if let Some(mut kwargs) = kwargs.map(Fields::of) {
+    if let Some(mut kwargs) = fields.take_object("chat_template_kwargs")? {
         for name in ["thinking", "enable_thinking"] {
             said.extend(kwargs.take(name, "true or false")?.map(|on| ("chat_template_kwargs", on)));
         }
-        kwargs.finish("chat_template_kwargs.")?;
+        kwargs.finish()?;
     }
     match said.as_slice() {
         [] => Ok(Thinking::Default),

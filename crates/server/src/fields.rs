@@ -6,7 +6,11 @@ use serde_json::{Map, Value};
 use crate::error::ApiError;
 
 /// What has not been taken yet.
-pub(crate) struct Fields(Map<String, Value>);
+pub(crate) struct Fields {
+    map: Map<String, Value>,
+    /// Where they stand in the request: nothing, or a path that ends in a point.
+    within: String,
+}
 
 impl Fields {
     /// The fields of a body.
@@ -16,14 +20,39 @@ impl Fields {
     pub(crate) fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let bad = |message| ApiError::body(axum::http::StatusCode::BAD_REQUEST, message);
         match serde_json::from_slice(body) {
-            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            Ok(Value::Object(map)) => Ok(Self { map, within: String::new() }),
             Ok(_) => Err(bad("the body is JSON, but not an object".to_owned())),
             Err(error) => Err(bad(format!("the body is not JSON: {error}"))),
         }
     }
 
-    pub(crate) const fn of(object: Map<String, Value>) -> Self {
-        Self(object)
+    /// The fields of an object that stands at `place` of the request.
+    pub(crate) fn of(place: &str, map: Map<String, Value>) -> Self {
+        Self { map, within: format!("{place}.") }
+    }
+
+    /// The path of the field `name`.
+    pub(crate) fn place(&self, name: &str) -> String {
+        format!("{}{name}", self.within)
+    }
+
+    /// The object `name`, as fields of their own.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub(crate) fn take_object(&mut self, name: &str) -> Result<Option<Self>, ApiError> {
+        let place = self.place(name);
+        Ok(self.take::<Map<String, Value>>(name, "an object")?.map(|map| Self::of(&place, map)))
+    }
+
+    /// The list of objects `name`, each as fields of its own.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub(crate) fn take_objects(&mut self, name: &str, expected: &str) -> Result<Vec<Self>, ApiError> {
+        let place = self.place(name);
+        let list = self.take::<Vec<Map<String, Value>>>(name, expected)?.unwrap_or_default();
+        Ok(list.into_iter().enumerate().map(|(i, map)| Self::of(&format!("{place}[{i}]"), map)).collect())
     }
 
     /// Whether there is a field `name`, and it is not null.
@@ -33,19 +62,7 @@ impl Fields {
 
     /// The field `name`, left where it is.
     pub(crate) fn peek(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
-    }
-
-    /// From now on the field `from` stands under the name of `to`, which this API does not know.
-    ///
-    /// # Errors
-    /// Later, in [`Fields::finish`], if both are there.
-    pub(crate) fn rename(&mut self, from: &str, to: &str) {
-        if !self.has(to)
-            && let Some(value) = self.0.remove(from)
-        {
-            self.0.insert(to.to_owned(), value);
-        }
+        self.map.get(name)
     }
 
     /// The field `name`; `None` if it is not there, or null.
@@ -57,12 +74,13 @@ impl Fields {
         name: &str,
         expected: &str,
     ) -> Result<Option<T>, ApiError> {
-        match self.0.remove(name) {
+        match self.map.remove(name) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => {
                 let found = excerpt(&value);
-                serde_json::from_value(value).map(Some).map_err(|_| {
-                    ApiError::invalid(name, format!("`{name}`: expected {expected}, found {found}"))
+                serde_json::from_value(whole(value)).map(Some).map_err(|_| {
+                    let place = self.place(name);
+                    ApiError::invalid(&place, format!("`{place}`: expected {expected}, found {found}"))
                 })
             }
         }
@@ -73,13 +91,14 @@ impl Fields {
     /// # Errors
     /// If it has another one.
     pub(crate) fn only(&mut self, name: &str, neutral: &[Value]) -> Result<(), ApiError> {
-        match self.0.remove(name) {
+        match self.map.remove(name) {
             None | Some(Value::Null) => Ok(()),
             Some(value) if neutral.contains(&value) => Ok(()),
             Some(value) => {
                 let found = excerpt(&value);
-                let message = format!("`{name}`: {found} is not supported by this server yet; leave it out");
-                Err(ApiError::invalid(name, message))
+                let place = self.place(name);
+                let message = format!("`{place}`: {found} is not supported by this server; leave it out");
+                Err(ApiError::invalid(&place, message))
             }
         }
     }
@@ -87,22 +106,44 @@ impl Fields {
     /// Takes fields that say nothing about the answer.
     pub(crate) fn drop_labels(&mut self, names: &[&str]) {
         for name in names {
-            self.0.remove(*name);
+            self.map.remove(*name);
         }
     }
 
-    /// Refuses what is left; `within` is where the fields stand.
+    /// The field `name`, which has to be there.
+    ///
+    /// # Errors
+    /// If it is not, or is not `expected`.
+    pub(crate) fn need<T: DeserializeOwned>(&mut self, name: &str, expected: &str) -> Result<T, ApiError> {
+        let place = self.place(name);
+        let missing = || ApiError::invalid(&place, format!("`{place}`: expected {expected}, found none"));
+        self.take(name, expected)?.ok_or_else(missing)
+    }
+
+    /// Refuses what is left.
     ///
     /// # Errors
     /// If anything is.
-    pub(crate) fn finish(self, within: &str) -> Result<(), ApiError> {
-        match self.0.into_iter().find(|(_, value)| !value.is_null()) {
+    pub(crate) fn finish(self) -> Result<(), ApiError> {
+        let within = self.within;
+        match self.map.into_iter().find(|(_, value)| !value.is_null()) {
             None => Ok(()),
             Some((name, _)) => {
                 let name = format!("{within}{}", excerpt(&Value::String(name)).trim_matches('"'));
                 Err(ApiError::invalid(&name, format!("`{name}` is not a field that this server knows")))
             }
         }
+    }
+}
+
+/// A whole number that was written with a fraction of nothing, as JSON allows.
+fn whole(value: Value) -> Value {
+    const EXACT_MAX: f64 = (1u64 << 53) as f64;
+    match value.as_f64() {
+        Some(number) if value.is_f64() && number.fract() == 0.0 && number.abs() < EXACT_MAX => {
+            (number as i64).into()
+        }
+        _ => value,
     }
 }
 
@@ -133,8 +174,23 @@ mod tests {
         let error = fields.take::<u32>("b", "a number").expect_err("it is not");
         assert_eq!(message(&error), "`b`: expected a number, found \"x\"");
         assert_eq!(fields.take::<u32>("c", "a number").expect("null is nothing"), None);
-        let error = fields.finish("").expect_err("one is left");
+        let error = fields.finish().expect_err("one is left");
         assert_eq!(error.to_json()["error"]["param"], "d");
+    }
+
+    #[test]
+    fn fields_within_others_are_named_by_their_path() {
+        let mut fields =
+            Fields::parse(br#"{"a": {"b": "x", "c": 1}, "l": [{"d": 2.0}, {"d": 2.5}]}"#).expect("an object");
+        let mut inner = fields.take_object("a").expect("an object").expect("it is there");
+        let error = inner.take::<u32>("b", "a number").expect_err("a text");
+        assert_eq!(message(&error), "`a.b`: expected a number, found \"x\"");
+        assert_eq!(inner.finish().expect_err("one is left").to_json()["error"]["param"], "a.c");
+        let mut list = fields.take_objects("l", "a list").expect("a list");
+        assert_eq!(list[0].need::<u32>("d", "a number").expect("whole"), 2);
+        let error = list[1].need::<u32>("d", "a number").expect_err("a fraction");
+        assert_eq!(error.to_json()["error"]["param"], "l[1].d");
+        assert!(message(&list[1].need::<u32>("e", "a number").expect_err("none")).contains("found none"));
     }
 
     #[test]

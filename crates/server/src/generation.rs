@@ -15,6 +15,15 @@ const STOP_BYTES_MAX: usize = 256;
 /// Most tokens with a bias.
 const BIASES_MAX: usize = 1024;
 
+/// What an API calls the fields that have several names.
+#[derive(Clone, Copy)]
+pub(crate) struct Names {
+    /// The most tokens of an answer; of several only one may be there.
+    pub(crate) max_tokens: &'static [&'static str],
+    /// The texts that end it.
+    pub(crate) stop: &'static str,
+}
+
 /// Most answers to one request.
 const COUNT_MAX: usize = 16;
 
@@ -57,20 +66,32 @@ impl Generation {
     ///
     /// # Errors
     /// If one says what cannot be done.
-    pub(crate) fn take(fields: &mut Fields, state: &State) -> Result<Self, ApiError> {
+    pub(crate) fn take(fields: &mut Fields, state: &State, names: Names) -> Result<Self, ApiError> {
         Self::check_model(fields, state)?;
         let stream = fields.take("stream", "true or false")?.unwrap_or(false);
         Ok(Self {
             sampling: sampling(fields, &state.sampling, state.tokenizer.vocab_len())?,
-            max_tokens: max_tokens(fields)?,
-            stop: stop(fields)?,
+            max_tokens: max_tokens(fields, names.max_tokens)?,
+            stop: stop(fields, names.stop)?,
             stream,
             include_usage: include_usage(fields, stream)?,
-            reports_progress: reports_progress(fields, stream)?,
-            count: count(fields)?,
+            reports_progress: false,
+            count: 1,
             logprobs: None,
             cache_salt: fields.take::<String>("cache_salt", "a text")?.unwrap_or_default().into_bytes(),
         })
+    }
+}
+
+impl Generation {
+    /// Takes the fields that OpenAI's older APIs have beside those: how many answers, and whether a stream says how far the prompt is read.
+    ///
+    /// # Errors
+    /// If one says what cannot be done.
+    pub(crate) fn take_choices(&mut self, fields: &mut Fields) -> Result<(), ApiError> {
+        self.count = count(fields)?;
+        self.reports_progress = reports_progress(fields, self.stream)?;
+        Ok(())
     }
 }
 
@@ -79,7 +100,7 @@ pub(crate) fn refuse_what_is_not_there(mut fields: Fields) -> Result<(), ApiErro
     fields.only("store", &[json!(false)])?;
     fields.only("service_tier", &[json!("auto"), json!("default")])?;
     fields.drop_labels(&LABELS);
-    fields.finish("")
+    fields.finish()
 }
 
 fn sampling(
@@ -88,6 +109,7 @@ fn sampling(
     vocab_len: usize,
 ) -> Result<SamplingParams, ApiError> {
     let mut sampling = usual.clone();
+    let has_repeat = fields.has("repeat_penalty");
     for (name, value) in [
         ("temperature", &mut sampling.temperature),
         ("top_p", &mut sampling.top_p),
@@ -99,7 +121,11 @@ fn sampling(
         *value = fields.take(name, "a number")?.unwrap_or(*value);
     }
     // What vLLM calls it.
-    let repetition = fields.take("repetition_penalty", "a number")?;
+    let repetition: Option<f32> = fields.take("repetition_penalty", "a number")?;
+    if repetition.is_some() && has_repeat {
+        let message = "`repetition_penalty` and `repeat_penalty` are the same; say it once".to_owned();
+        return Err(ApiError::invalid("repetition_penalty", message));
+    }
     sampling.repeat_penalty = repetition.unwrap_or(sampling.repeat_penalty);
     sampling.top_k = fields.take("top_k", "a number, 0 for all")?.unwrap_or(sampling.top_k);
     if let Some(seed) = fields.take::<Number>("seed", "a whole number")? {
@@ -122,7 +148,11 @@ fn sampling(
         return Err(ApiError::invalid("logit_bias", message));
     }
     sampling.check().map_err(|error| match error {
-        shoal_engine::Error::BadSampling { name, .. } => ApiError::invalid(name, error.to_string()),
+        shoal_engine::Error::BadSampling { name, expected, found } => {
+            let name =
+                if name == "repeat_penalty" && repetition.is_some() { "repetition_penalty" } else { name };
+            ApiError::invalid(name, format!("`{name}`: expected {expected}, found {found}"))
+        }
         other => ApiError::internal(other.to_string()),
     })?;
     Ok(sampling)
@@ -145,22 +175,28 @@ fn reports_progress(fields: &mut Fields, stream: bool) -> Result<bool, ApiError>
     Ok(reports)
 }
 
-fn max_tokens(fields: &mut Fields) -> Result<Option<usize>, ApiError> {
-    let mut most = None;
-    for name in ["max_completion_tokens", "max_tokens"] {
-        let found: Option<u32> = fields.take(name, "a number from 1")?;
-        if found == Some(0) {
+fn max_tokens(fields: &mut Fields, names: &[&str]) -> Result<Option<usize>, ApiError> {
+    let mut most: Option<(&str, u32)> = None;
+    for name in names {
+        let Some(found) = fields.take::<u32>(name, "a number from 1")? else { continue };
+        if found == 0 {
             return Err(ApiError::invalid(name, format!("`{name}`: expected a number from 1, found 0")));
         }
-        most = most.or(found);
+        match most {
+            Some((other, tokens)) if tokens != found => {
+                let message = format!("`{other}` and `{name}` say two things about one; say it once");
+                return Err(ApiError::invalid(name, message));
+            }
+            _ => most = Some((name, found)),
+        }
     }
-    Ok(most.map(|most| most as usize))
+    Ok(most.map(|(_, tokens)| tokens as usize))
 }
 
-fn stop(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
+fn stop(fields: &mut Fields, name: &str) -> Result<Vec<String>, ApiError> {
     let expected = format!("a text, or at most {STOPS_MAX}, each of at most {STOP_BYTES_MAX} bytes");
-    let bad = || ApiError::invalid("stop", format!("`stop`: expected {expected}"));
-    let stops = match fields.take::<Value>("stop", &expected)? {
+    let bad = || ApiError::invalid(name, format!("`{name}`: expected {expected}"));
+    let stops = match fields.take::<Value>(name, &expected)? {
         None => Vec::new(),
         Some(Value::String(stop)) => vec![stop],
         Some(other) => serde_json::from_value::<Vec<String>>(other).map_err(|_| bad())?,
@@ -172,11 +208,10 @@ fn stop(fields: &mut Fields) -> Result<Vec<String>, ApiError> {
 }
 
 fn include_usage(fields: &mut Fields, stream: bool) -> Result<bool, ApiError> {
-    let options: Option<Map<String, Value>> = fields.take("stream_options", "an object")?;
-    let Some(mut options) = options.map(Fields::of) else { return Ok(false) };
+    let Some(mut options) = fields.take_object("stream_options")? else { return Ok(false) };
     let include = options.take("include_usage", "true or false")?.unwrap_or(false);
     options.only("include_obfuscation", &[json!(false)])?;
-    options.finish("stream_options.")?;
+    options.finish()?;
     if !stream {
         let message = "`stream_options` says how to stream; leave it out, or ask for `stream`".to_owned();
         return Err(ApiError::invalid("stream_options", message));

@@ -40,14 +40,27 @@ impl std::fmt::Debug for ApiKey {
     }
 }
 
+/// Who asks: the key that was shown, or nothing where none is asked for. What is known of one's prompts, and the answers that one may go on
+/// from, are one's own.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Caller(Vec<u8>);
+
+impl Caller {
+    /// What sets the caller apart from others.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 pub(crate) struct Guard {
-    pub(crate) key: Option<ApiKey>,
+    /// Any of these will do; if there are none, no key is asked for.
+    pub(crate) keys: Vec<ApiKey>,
     /// Whether only this machine reaches the server.
     pub(crate) is_loopback: bool,
 }
 
 impl Guard {
-    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Caller, ApiError> {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let host = text(header::HOST).unwrap_or_default();
         if self.is_loopback && !is_this_machine(host) {
@@ -61,16 +74,19 @@ impl Guard {
                 return Err(ApiError::forbidden(format!("pages from `{origin}` may not ask this server")));
             }
         }
-        let Some(key) = &self.key else { return Ok(()) };
-        let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-        let found = bearer.or_else(|| headers.get("x-api-key").and_then(|value| value.to_str().ok()));
-        if OPEN_PATHS.contains(&path)
-            || crate::page::is_open(path)
-            || found.is_some_and(|found| key.is(found))
-        {
-            return Ok(());
+        if self.keys.is_empty() {
+            return Ok(Caller::default());
         }
-        Err(ApiError::no_key())
+        let bearer = text(header::AUTHORIZATION).and_then(|value| value.split_once(' '));
+        let bearer = bearer.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key);
+        let other = headers.get("x-api-key").and_then(|value| value.to_str().ok());
+        // All are looked at, so that the time says nothing of which it was.
+        let is_known = |found: &&str| self.keys.iter().filter(|key| key.is(found)).count() > 0;
+        match bearer.into_iter().chain(other).find(is_known) {
+            Some(found) => Ok(Caller(found.as_bytes().to_vec())),
+            _ if OPEN_PATHS.contains(&path) || crate::page::is_open(path) => Ok(Caller::default()),
+            _ => Err(ApiError::no_key()),
+        }
     }
 }
 
@@ -84,9 +100,12 @@ fn is_this_machine(host: &str) -> bool {
         || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-pub(crate) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub(crate) async fn check(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     match guard.admit(request.uri().path(), request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
         Err(error) => error.respond_to(request.uri().path()),
     }
 }
@@ -113,7 +132,7 @@ mod tests {
 
     #[test]
     fn pages_from_elsewhere_are_not_answered() {
-        let guard = Guard { key: None, is_loopback: true };
+        let guard = Guard { keys: Vec::new(), is_loopback: true };
         let asks =
             |pairs: &[(&'static str, &'static str)]| guard.admit("/v1/models", &headers(pairs)).is_ok();
         assert!(asks(&[("host", "localhost:1")]));
@@ -122,13 +141,14 @@ mod tests {
         assert!(!asks(&[("host", "localhost:1"), ("origin", "null")]));
         assert!(!asks(&[("host", "evil.example:1")]), "another name for this address");
         assert!(!asks(&[]), "no host at all");
-        let open = Guard { key: None, is_loopback: false };
+        let open = Guard { keys: Vec::new(), is_loopback: false };
         assert!(open.admit("/v1/models", &headers(&[("host", "box.lan")])).is_ok());
     }
 
     #[test]
     fn a_key_is_asked_for_everywhere_but_for_life() {
-        let guard = Guard { key: Some(ApiKey::new("secret".to_owned())), is_loopback: true };
+        let keys = ["secret", "other"].map(|key| ApiKey::new(key.to_owned())).to_vec();
+        let guard = Guard { keys, is_loopback: true };
         let asks = |path: &str, name: &'static str, value: &'static str| {
             guard.admit(path, &headers(&[("host", "localhost"), (name, value)])).is_ok()
         };
@@ -140,11 +160,17 @@ mod tests {
             ["/v1/models", "/ready", "/metrics", "/v1/chat/completions", "/v1/responses/x", "//", "/asset"]
         {
             assert!(asks(path, "authorization", "Bearer secret"), "{path}");
+            assert!(asks(path, "authorization", "bearer secret"), "{path}");
             assert!(asks(path, "x-api-key", "secret"), "{path}");
             assert!(!asks(path, "authorization", "Bearer secre"), "{path}");
             assert!(!asks(path, "authorization", "secret"), "{path}");
             assert!(!asks(path, "accept", "*/*"), "{path}");
         }
-        assert!(!format!("{:?}", guard.key).contains("secret"));
+        assert!(asks("/v1/models", "x-api-key", "other"));
+        assert!(!format!("{:?}", guard.keys).contains("secret"));
+        let caller = |key: &'static str| {
+            guard.admit("/v1/models", &headers(&[("host", "localhost"), ("x-api-key", key)])).expect("a key")
+        };
+        assert!(caller("secret") != caller("other"));
     }
 }

@@ -51,6 +51,7 @@ use shoal_engine::{Engine, SamplingParams};
 use shoal_text::{PromptStyle, Tokenizer};
 
 pub use guard::ApiKey;
+use guard::Caller;
 use log::Log;
 use metrics::Metrics;
 use state::State;
@@ -76,8 +77,10 @@ pub struct Service {
 /// To whom, and how many.
 #[derive(Clone, Debug)]
 pub struct ServeOptions {
-    /// What clients must show; without it everyone who reaches the address is served.
-    pub key: Option<ApiKey>,
+    /// What clients must show, any of these; without one everyone who reaches the address is served.
+    pub keys: Vec<ApiKey>,
+    /// Requests that may run or wait at a time with one key.
+    pub places_per_key: usize,
     /// Requests that may run or wait at a time.
     pub places: usize,
     /// Encrypts connections; without it they are plain.
@@ -119,8 +122,9 @@ pub fn serve(
     let log = Arc::new(Log::new(options.logs));
     let (jobs, worker) =
         worker::start(engine, Arc::clone(&metrics), Arc::clone(&log)).map_err(Error::Start)?;
-    let state = Arc::new(State::new(service, jobs, metrics, context_len, options.places));
-    let guard = Arc::new(guard::Guard { key: options.key.clone(), is_loopback: address.ip().is_loopback() });
+    let state = Arc::new(State::new(service, jobs, metrics, context_len, options));
+    let guard =
+        Arc::new(guard::Guard { keys: options.keys.clone(), is_loopback: address.ip().is_loopback() });
     let app = router(Arc::clone(&state), guard, log);
     // One thread is enough: all it does is hand text about. The others compute.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
@@ -152,10 +156,11 @@ impl Reader {
     pub fn new(service: Service, context_len: usize) -> Self {
         let metrics = Arc::new(Metrics::new(&service.name, BLOCK_LEN, 0));
         let (jobs, _) = std::sync::mpsc::channel();
-        Self(Arc::new(State::new(service, jobs, metrics, context_len, 0)))
+        let options = ServeOptions { keys: Vec::new(), places_per_key: 0, places: 0, tls: None, logs: false };
+        Self(Arc::new(State::new(service, jobs, metrics, context_len, &options)))
     }
 
-    /// The tokens of the prompt that a body to `path` asks to be continued.
+    /// The tokens of the prompts that a body to `path` asks to be continued.
     ///
     /// # Errors
     /// In one sentence, what is wrong with it.
@@ -167,8 +172,8 @@ impl Reader {
             "/v1/responses" => responses::ask,
             _ => return Err(format!("nothing is asked at `{path}`")),
         };
-        let asked = fields::Fields::parse(body).and_then(|fields| ask(&self.0, fields));
-        asked.map(|ask| ask.tokens).map_err(|error| error.message().to_owned())
+        let asked = fields::Fields::parse(body).and_then(|fields| ask(&self.0, fields, &Caller::default()));
+        asked.map(|ask| ask.prompts.concat()).map_err(|error| error.message().to_owned())
     }
 }
 

@@ -10,14 +10,17 @@ use shoal_text::tools::ToolCall;
 use shoal_text::{Message, Role, Thinking};
 
 use crate::answer::{Ask, Messages, answer, check_len, read_body};
-use crate::conversation::Conversation;
+use crate::conversation::{Conversation, Turns};
 use crate::error::ApiError;
 use crate::fields::Fields;
-use crate::generation::Generation;
+use crate::generation::{Generation, Names};
+use crate::guard::Caller;
 use crate::state;
 use crate::tools::{Choice, Toolbox, read_format};
 
 const PATH: &str = "/v1/messages";
+
+const NAMES: Names = Names { max_tokens: &["max_tokens"], stop: "stop_sequences" };
 
 type Shared = State<Arc<state::State>>;
 
@@ -42,16 +45,15 @@ fn count(state: &state::State, mut fields: Fields) -> Result<usize, ApiError> {
     Ok(conversation.prepare(state)?.tokens.len())
 }
 
-pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, ApiError> {
+pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, _: &Caller) -> Result<Ask, ApiError> {
     let mut conversation = read(&mut fields)?;
-    fields.rename("stop_sequences", "stop");
     if !fields.has("max_tokens") {
         return Err(ApiError::invalid(
             "max_tokens",
             "`max_tokens`: expected a number from 1, found none".to_owned(),
         ));
     }
-    let mut generation = Generation::take(&mut fields, state)?;
+    let mut generation = Generation::take(&mut fields, state, NAMES)?;
     generation.reports_progress = generation.stream;
     finish(fields)?;
     let prepared = conversation.prepare(state)?;
@@ -60,7 +62,7 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, 
     Ok(Ask {
         form: Messages::new(prepared.tokens.len()),
         param: conversation.param,
-        tokens: prepared.tokens,
+        prompts: vec![prepared.tokens],
         reasoning_open: state.splits_reasoning().then_some(prepared.reasoning_open),
         has_calls: conversation.has_calls(),
         bounds,
@@ -73,63 +75,56 @@ fn finish(mut fields: Fields) -> Result<(), ApiError> {
     fields.only("service_tier", &[json!("auto"), json!("standard_only")])?;
     // Prefixes are always cached; who asks for it gets it.
     fields.drop_labels(&["metadata", "cache_control"]);
-    fields.finish("")
+    fields.finish()
 }
 
 fn read(fields: &mut Fields) -> Result<Conversation, ApiError> {
-    let mut messages = Vec::new();
+    let mut turns = Turns::default();
     if let Some(system) = fields.take::<Value>("system", "text or text blocks")? {
-        let text = texts("system", system)?;
-        messages.push(Message::new(Role::System, text));
+        turns.push(Message::new(Role::System, texts("system", system)?));
     }
-    let list: Vec<Map<String, Value>> = fields.take("messages", "a list of messages")?.unwrap_or_default();
+    let list = fields.take_objects("messages", "a list of messages")?;
     if list.is_empty() {
-        return Err(ApiError::invalid(
-            "messages",
-            "`messages`: expected a list of messages, found none".to_owned(),
-        ));
+        let message = "`messages`: expected a list of messages, found none".to_owned();
+        return Err(ApiError::invalid("messages", message));
     }
-    for (i, message) in list.into_iter().enumerate() {
-        read_message(i, Fields::of(message), &mut messages)?;
+    for message in list {
+        read_message(message, &mut turns)?;
     }
+    let messages = turns.into_messages();
     let is_begun =
         messages.last().is_some_and(|message| message.role == Role::Assistant && message.calls.is_empty());
     let toolbox = toolbox(fields)?;
     let (thinking, reasoning_max) = thinking(fields)?;
-    let mut shape = None;
+    let mut format = None;
     let mut effort = None;
-    if let Some(output) = fields.take::<Map<String, Value>>("output_config", "an object")? {
-        let mut output = Fields::of(output);
+    if let Some(mut output) = fields.take_object("output_config")? {
         effort = output.take::<String>("effort", "an effort")?;
-        if let Some(format) = output.take::<Map<String, Value>>("format", "an object with a type")? {
-            shape = read_format("output_config.format", Fields::of(format))?;
+        if let Some(asked) = output.take_object("format")? {
+            format = read_format("output_config.format", asked)?;
         }
-        output.finish("output_config.")?;
+        output.finish()?;
     }
     if effort.as_deref().is_some_and(|effort| !["low", "medium", "high", "xhigh", "max"].contains(&effort)) {
         let message = "`output_config.effort`: expected low, medium, high, xhigh or max".to_owned();
         return Err(ApiError::invalid("output_config", message));
     }
-    Ok(Conversation { param: "messages", messages, is_begun, toolbox, thinking, reasoning_max, shape })
+    Ok(Conversation { param: "messages", messages, is_begun, toolbox, thinking, reasoning_max, format })
 }
 
 fn toolbox(fields: &mut Fields) -> Result<Toolbox, ApiError> {
     let mut toolbox = Toolbox::default();
-    let list: Vec<Map<String, Value>> = fields.take("tools", "a list of tools")?.unwrap_or_default();
-    for (i, tool) in list.into_iter().enumerate() {
-        let place = format!("tools[{i}]");
-        let mut tool = Fields::of(tool);
+    for (i, mut tool) in fields.take_objects("tools", "a list of tools")?.into_iter().enumerate() {
         tool.only("type", &[json!("custom")])?;
         let name = tool.take("name", "the name of a function")?;
         let description = tool.take("description", "a text")?;
         let schema = tool.take("input_schema", "a JSON schema")?;
         toolbox.is_strict |= tool.take("strict", "true or false")?.unwrap_or(false);
         tool.drop_labels(&["cache_control"]);
-        tool.finish(&format!("{place}."))?;
-        toolbox.push(&place, name, description, schema)?;
+        tool.finish()?;
+        toolbox.push(&format!("tools[{i}]"), name, description, schema)?;
     }
-    if let Some(choice) = fields.take::<Map<String, Value>>("tool_choice", "an object with a type")? {
-        let mut choice = Fields::of(choice);
+    if let Some(mut choice) = fields.take_object("tool_choice")? {
         let kind: Option<String> = choice.take("type", "a type")?;
         let name: Option<String> = choice.take("name", "the name of a function")?;
         toolbox.choice = match (kind.as_deref(), name) {
@@ -144,21 +139,20 @@ fn toolbox(fields: &mut Fields) -> Result<Toolbox, ApiError> {
             }
         };
         toolbox.is_parallel = !choice.take("disable_parallel_tool_use", "true or false")?.unwrap_or(false);
-        choice.finish("tool_choice.")?;
+        choice.finish()?;
     }
     toolbox.check_choice("tool_choice")?;
     Ok(toolbox)
 }
 
 fn thinking(fields: &mut Fields) -> Result<(Thinking, Option<usize>), ApiError> {
-    let Some(thinking) = fields.take::<Map<String, Value>>("thinking", "an object with a type")? else {
+    let Some(mut thinking) = fields.take_object("thinking")? else {
         return Ok((Thinking::Default, None));
     };
-    let mut thinking = Fields::of(thinking);
     let kind: Option<String> = thinking.take("type", "enabled, disabled or adaptive")?;
     let budget: Option<u32> = thinking.take("budget_tokens", "a number of tokens")?;
-    thinking.only("display", &[json!("summarized"), json!("full")])?;
-    thinking.finish("thinking.")?;
+    thinking.only("display", &[json!("summarized")])?;
+    thinking.finish()?;
     match kind.as_deref() {
         Some("enabled") => Ok((Thinking::On, budget.map(|budget| budget as usize))),
         Some("adaptive") => Ok((Thinking::Default, budget.map(|budget| budget as usize))),
@@ -171,73 +165,70 @@ fn thinking(fields: &mut Fields) -> Result<(Thinking, Option<usize>), ApiError> 
 }
 
 /// Adds the messages that one of Anthropic's is: results of tools are parts of a user's.
-fn read_message(i: usize, mut fields: Fields, messages: &mut Vec<Message>) -> Result<(), ApiError> {
-    let place = format!("messages[{i}]");
-    let bad = |what: &str| Err(ApiError::invalid(&place, format!("`{place}`: {what}")));
+fn read_message(mut fields: Fields, turns: &mut Turns) -> Result<(), ApiError> {
+    let place = fields.place("role");
     let role = match fields.take::<String>("role", "a role")?.as_deref() {
         Some("user") => Role::User,
         Some("assistant") => Role::Assistant,
         Some("system") => Role::System,
-        _ => return bad("expected the role user or assistant"),
+        _ => return Err(ApiError::invalid(&place, format!("`{place}`: expected user or assistant"))),
     };
-    let content = fields.take::<Value>("content", "text or blocks")?;
-    fields.finish(&format!("{place}."))?;
-    let blocks = match content {
-        Some(Value::String(text)) => {
-            messages.push(Message::new(role, text));
-            return Ok(());
-        }
-        Some(Value::Array(blocks)) => blocks,
-        _ => return bad("expected text or a list of blocks as its content"),
-    };
+    if let Some(Value::String(_)) = fields.peek("content") {
+        let text: String = fields.need("content", "a text")?;
+        turns.push(Message::new(role, text));
+        return fields.finish();
+    }
+    let blocks = fields.take_objects("content", "text or a list of blocks")?;
+    fields.finish()?;
     let mut message = Message::new(role, "");
     let mut results = 0;
     let count = blocks.len();
-    for (j, block) in blocks.into_iter().enumerate() {
-        let place = format!("{place}.content[{j}]");
-        let Value::Object(block) = block else {
-            return Err(ApiError::invalid(&place, format!("`{place}`: expected an object with a type")));
-        };
-        let mut block = Fields::of(block);
-        block.drop_labels(&["cache_control", "citations"]);
-        let kind: Option<String> = block.take("type", "a type")?;
-        match (kind.as_deref(), role) {
-            (Some("text"), _) => {
-                let text: Option<String> = block.take("text", "a text")?;
-                message.content.push_str(&text.unwrap_or_default());
-            }
-            (Some("thinking"), Role::Assistant) => {
-                message.reasoning = block.take("thinking", "a text")?;
-                block.drop_labels(&["signature"]);
-            }
-            (Some("redacted_thinking"), Role::Assistant) => block.drop_labels(&["data"]),
-            (Some("tool_use"), Role::Assistant) => {
-                let id = block.take("id", "a text")?.unwrap_or_default();
-                let name = block.take("name", "a text")?.unwrap_or_default();
-                let input: Option<Value> = block.take("input", "an object")?;
-                let arguments = shoal_text::tools::arguments_text(&input.unwrap_or_else(|| json!({})));
-                message.calls.push(ToolCall { id, name, arguments });
-            }
-            (Some("tool_result"), Role::User) => {
-                block.drop_labels(&["tool_use_id", "is_error"]);
-                let content: Option<Value> = block.take("content", "text or text blocks")?;
-                let text = texts(&format!("{place}.content"), content.unwrap_or_else(|| json!("")))?;
-                messages.push(Message::new(Role::Tool, text));
-                results += 1;
-            }
-            _ => {
-                let message = format!(
-                    "`{place}.type`: expected text, thinking, tool_use or tool_result, where they belong"
-                );
-                return Err(ApiError::invalid(&place, message));
-            }
-        }
-        block.finish(&format!("{place}."))?;
+    for block in blocks {
+        results += usize::from(read_block(block, &mut message, turns)?);
     }
     if results < count || count == 0 {
-        messages.push(message);
+        turns.push(message);
     }
     Ok(())
+}
+
+/// Adds a block to the message that it is of, or, if it is the result of a tool, a message; says whether it was one.
+fn read_block(mut block: Fields, message: &mut Message, turns: &mut Turns) -> Result<bool, ApiError> {
+    block.drop_labels(&["cache_control", "citations"]);
+    let kind: Option<String> = block.take("type", "a type")?;
+    let mut is_result = false;
+    match (kind.as_deref(), message.role) {
+        (Some("text"), _) => message.content.push_str(&block.need::<String>("text", "a text")?),
+        (Some("thinking"), Role::Assistant) => {
+            message.reasoning = Some(block.need("thinking", "a text")?);
+            block.drop_labels(&["signature"]);
+        }
+        (Some("redacted_thinking"), Role::Assistant) => block.drop_labels(&["data"]),
+        (Some("tool_use"), Role::Assistant) => {
+            let id = block.need("id", "an id")?;
+            let name = block.need("name", "a name")?;
+            let input: Map<String, Value> = block.need("input", "an object")?;
+            let arguments = shoal_text::tools::arguments_text(&Value::Object(input));
+            message.calls.push(ToolCall { id, name, arguments });
+        }
+        (Some("tool_result"), Role::User) => {
+            let id: String = block.need("tool_use_id", "the id of a use")?;
+            let is_error = block.take("is_error", "true or false")?.unwrap_or(false);
+            let content: Option<Value> = block.take("content", "text or text blocks")?;
+            let text = texts(&block.place("content"), content.unwrap_or_else(|| json!("")))?;
+            // The formats have no mark for it, so it is said.
+            let text = if is_error { format!("Error: {text}") } else { text };
+            turns.push_result(&block.place("tool_use_id"), Some(&id), text)?;
+            is_result = true;
+        }
+        _ => {
+            let place = block.place("type");
+            let expected = "expected text, thinking, tool_use or tool_result, where they belong";
+            return Err(ApiError::invalid(&place, format!("`{place}`: {expected}")));
+        }
+    }
+    block.finish()?;
+    Ok(is_result)
 }
 
 /// The text of a text, or of a list of text blocks.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
@@ -17,12 +18,36 @@ fn model(state: &state::State) -> Value {
     json!({ "id": state.name, "object": "model", "created": state.started, "owned_by": "shoal" })
 }
 
-pub(crate) async fn list(State(state): Shared) -> Json<Value> {
-    Json(json!({ "object": "list", "data": [model(&state)] }))
+/// Anthropic's clients name a version of their API, and expect a list of another shape.
+pub(crate) async fn list(State(state): Shared, headers: HeaderMap) -> Json<Value> {
+    if !headers.contains_key("anthropic-version") {
+        return Json(json!({ "object": "list", "data": [model(&state)] }));
+    }
+    let list = [anthropic_model(&state)];
+    Json(json!({ "data": list, "has_more": false, "first_id": state.name, "last_id": state.name }))
 }
 
-pub(crate) async fn one(State(state): Shared, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    if state.is_called(&id) { Ok(Json(model(&state))) } else { Err(ApiError::no_model(&id, &state.name)) }
+fn anthropic_model(state: &state::State) -> Value {
+    json!({
+        "type": "model",
+        "id": state.name,
+        "display_name": state.name,
+        // When a model was made stands in no file; Anthropic's documentation has this for what is not known.
+        "created_at": "1970-01-01T00:00:00Z",
+    })
+}
+
+pub(crate) async fn one(
+    State(state): Shared,
+    headers: HeaderMap,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Path(id) = id.map_err(|_| ApiError::no_model("?", &state.name))?;
+    match (state.is_called(&id), headers.contains_key("anthropic-version")) {
+        (false, _) => Err(ApiError::no_model(&id, &state.name)),
+        (true, false) => Ok(Json(model(&state))),
+        (true, true) => Ok(Json(anthropic_model(&state))),
+    }
 }
 
 /// What a model that writes text has no place for.

@@ -2,37 +2,51 @@
 
 use std::sync::Arc;
 
-use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
+use axum::{Extension, Json};
 use serde_json::{Map, Value, json};
 use shoal_text::tools::ToolCall;
 use shoal_text::{Message, Role, Thinking};
 
 use crate::answer::{Ask, Keeping, Responses, answer, check_len};
 use crate::chat::{part_text, thinking_of_effort};
-use crate::conversation::Conversation;
+use crate::conversation::{Conversation, Turns};
 use crate::error::ApiError;
 use crate::fields::Fields;
-use crate::generation::Generation;
+use crate::generation::{Generation, Names};
+use crate::guard::Caller;
 use crate::state;
 use crate::tools::{Toolbox, read_format};
 
 type Shared = State<Arc<state::State>>;
+
+const NAMES: Names = Names { max_tokens: &["max_output_tokens"], stop: "stop" };
 
 pub(crate) async fn create(State(state): Shared, request: Request) -> Result<Response, ApiError> {
     answer(state, request, ask).await
 }
 
 /// A response that was stored.
-pub(crate) async fn get(State(state): Shared, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    let stored = state.responses.get(&id, &[]);
+pub(crate) async fn get(
+    State(state): Shared,
+    Extension(caller): Extension<Caller>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Path(id) = id.map_err(|_| missing("id", "?"))?;
+    let stored = state.responses.get(&id, caller.as_bytes());
     stored.map(|stored| Json(stored.response)).ok_or_else(|| missing("id", &id))
 }
 
 /// Forgets one.
-pub(crate) async fn delete(State(state): Shared, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
-    if state.responses.remove(&id, &[]) {
+pub(crate) async fn delete(
+    State(state): Shared,
+    Extension(caller): Extension<Caller>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Value>, ApiError> {
+    let Path(id) = id.map_err(|_| missing("id", "?"))?;
+    if state.responses.remove(&id, caller.as_bytes()) {
         return Ok(Json(json!({ "id": id, "object": "response", "deleted": true })));
     }
     Err(missing("id", &id))
@@ -62,16 +76,21 @@ const ECHOED: [&str; 12] = [
     "top_p",
 ];
 
+/// A number as people write it: 0.95 is nearest to no other f32, but not an f32 itself.
+fn decimal(number: f32) -> Value {
+    number.to_string().parse::<f64>().map_or(Value::Null, Value::from)
+}
+
 fn echoed(fields: &Fields, state: &state::State) -> Map<String, Value> {
     let usual = |name: &str| match name {
         "metadata" => json!({}),
         "parallel_tool_calls" | "store" => json!(true),
         "reasoning" => json!({ "effort": null, "summary": null }),
-        "temperature" => json!(state.sampling.temperature),
+        "temperature" => decimal(state.sampling.temperature),
         "text" => json!({ "format": { "type": "text" } }),
         "tool_choice" => json!("auto"),
         "tools" => json!([]),
-        "top_p" => json!(state.sampling.top_p),
+        "top_p" => decimal(state.sampling.top_p),
         _ => Value::Null,
     };
     let said = |name: &str| fields.peek(name).filter(|value| !value.is_null()).cloned();
@@ -81,36 +100,41 @@ fn echoed(fields: &Fields, state: &state::State) -> Map<String, Value> {
     echoed
 }
 
-pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, ApiError> {
-    let echoed = echoed(&fields, state);
+pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, caller: &Caller) -> Result<Ask, ApiError> {
+    if fields.peek("metadata").is_some_and(|metadata| !metadata.is_object() && !metadata.is_null()) {
+        return Err(ApiError::invalid("metadata", "`metadata`: expected an object".to_owned()));
+    }
+    let mut echoed = echoed(&fields, state);
     let store = fields.take("store", "true or false")?.unwrap_or(true);
-    let mut messages = Vec::new();
+    let mut turns = Turns::default();
     if let Some(id) = fields.take::<String>("previous_response_id", "the id of a response")? {
-        let previous = state.responses.get(&id, &[]).ok_or_else(|| missing("previous_response_id", &id))?;
-        messages = previous.messages;
+        let previous = state
+            .responses
+            .get(&id, caller.as_bytes())
+            .ok_or_else(|| missing("previous_response_id", &id))?;
+        turns = Turns::after(previous.messages);
     }
     let input = fields.take::<Value>("input", "text or a list of items")?;
-    read_input(input, &mut messages)?;
+    read_input(input, &mut turns)?;
+    let mut messages = turns.into_messages();
     let kept = messages.clone();
     // Instructions are this request's; they do not stay with the conversation.
     if let Some(instructions) = fields.take::<String>("instructions", "a text")? {
         messages.insert(0, Message::new(Role::System, instructions));
     }
     let toolbox = Toolbox::take(&mut fields)?;
+    echoed.insert("tools".to_owned(), toolbox.to_json());
     let thinking = reasoning(&mut fields)?;
-    let shape = match fields.take::<Map<String, Value>>("text", "an object")? {
-        None => None,
-        Some(text) => {
-            let mut text = Fields::of(text);
-            let format: Option<Map<String, Value>> = text.take("format", "an object with a type")?;
-            text.only("verbosity", &[json!("medium")])?;
-            text.finish("text.")?;
-            format.map(|format| read_format("text.format", Fields::of(format))).transpose()?.flatten()
+    let mut format = None;
+    if let Some(mut text) = fields.take_object("text")? {
+        if let Some(asked) = text.take_object("format")? {
+            format = read_format("text.format", asked)?;
         }
-    };
+        text.only("verbosity", &[json!("medium")])?;
+        text.finish()?;
+    }
     let logprobs = logprobs(&mut fields)?;
-    fields.rename("max_output_tokens", "max_completion_tokens");
-    let mut generation = Generation::take(&mut fields, state)?;
+    let mut generation = Generation::take(&mut fields, state, NAMES)?;
     generation.logprobs = logprobs;
     fields.only("background", &[json!(false)])?;
     fields.only("truncation", &[json!("disabled")])?;
@@ -122,7 +146,7 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, 
         "prompt_cache_retention",
         "metadata",
     ]);
-    fields.finish("")?;
+    fields.finish()?;
     let mut conversation = Conversation {
         param: "input",
         messages,
@@ -130,7 +154,7 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, 
         toolbox,
         thinking,
         reasoning_max: None,
-        shape,
+        format,
     };
     let prepared = conversation.prepare(state)?;
     check_len(state, conversation.param, prepared.tokens.len())?;
@@ -140,7 +164,7 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, 
     Ok(Ask {
         form: Responses::new(&state.tokenizer, echoed, keeping, logprobs.is_some()),
         param: conversation.param,
-        tokens: prepared.tokens,
+        prompts: vec![prepared.tokens],
         reasoning_open: state.splits_reasoning().then_some(prepared.reasoning_open),
         has_calls: conversation.has_calls(),
         bounds,
@@ -149,14 +173,11 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, 
 }
 
 fn reasoning(fields: &mut Fields) -> Result<Thinking, ApiError> {
-    let Some(reasoning) = fields.take::<Map<String, Value>>("reasoning", "an object")? else {
-        return Ok(Thinking::Default);
-    };
-    let mut reasoning = Fields::of(reasoning);
+    let Some(mut reasoning) = fields.take_object("reasoning")? else { return Ok(Thinking::Default) };
     let effort: Option<String> = reasoning.take("effort", "an effort")?;
     // Reasoning comes as it is, in full, whatever summary is asked for.
     reasoning.drop_labels(&["summary", "generate_summary"]);
-    reasoning.finish("reasoning.")?;
+    reasoning.finish()?;
     effort.map_or(Ok(Thinking::Default), |effort| thinking_of_effort("reasoning.effort", &effort))
 }
 
@@ -180,13 +201,13 @@ fn logprobs(fields: &mut Fields) -> Result<Option<usize>, ApiError> {
 }
 
 /// Adds the messages that the items are.
-fn read_input(input: Option<Value>, messages: &mut Vec<Message>) -> Result<(), ApiError> {
+fn read_input(input: Option<Value>, turns: &mut Turns) -> Result<(), ApiError> {
     let items = match input {
         Some(Value::String(text)) => {
-            messages.push(Message::new(Role::User, text));
+            turns.push(Message::new(Role::User, text));
             return Ok(());
         }
-        Some(Value::Array(items)) if !items.is_empty() || !messages.is_empty() => items,
+        Some(Value::Array(items)) if !items.is_empty() || !turns.messages().is_empty() => items,
         _ => return Err(ApiError::invalid("input", "`input`: expected text or a list of items".to_owned())),
     };
     for (i, item) in items.into_iter().enumerate() {
@@ -194,69 +215,66 @@ fn read_input(input: Option<Value>, messages: &mut Vec<Message>) -> Result<(), A
         let Value::Object(item) = item else {
             return Err(ApiError::invalid(&place, format!("`{place}`: expected an object")));
         };
-        read_item(&place, Fields::of(item), messages)?;
+        read_item(Fields::of(&place, item), turns)?;
     }
     Ok(())
 }
 
-/// What the model said goes into one message, as long as nobody else says anything.
-fn said(messages: &mut Vec<Message>) -> &mut Message {
-    if messages.last().is_none_or(|last| last.role != Role::Assistant) {
-        messages.push(Message::new(Role::Assistant, ""));
-    }
-    let last = messages.len() - 1;
-    &mut messages[last]
-}
-
-fn read_item(place: &str, mut item: Fields, messages: &mut Vec<Message>) -> Result<(), ApiError> {
-    let bad = |what: &str| Err(ApiError::invalid(place, format!("`{place}`: {what}")));
+fn read_item(mut item: Fields, turns: &mut Turns) -> Result<(), ApiError> {
     let kind: Option<String> = item.take("type", "a type")?;
     item.drop_labels(&["id", "status"]);
     match kind.as_deref() {
         None | Some("message") => {
             let role: Option<String> = item.take("role", "a role")?;
-            let text = match item.take::<Value>("content", "text or text parts")? {
-                Some(Value::String(text)) => Some(text),
-                Some(Value::Array(parts)) => {
-                    parts.iter().map(part_text).collect::<Option<Vec<_>>>().map(|t| t.concat())
-                }
-                _ => None,
-            };
-            let Some(text) = text else { return bad("expected text or text parts as its content") };
+            let text = text(&mut item, "content")?;
             match role.as_deref() {
-                Some("user") => messages.push(Message::new(Role::User, text)),
-                Some("system" | "developer") => messages.push(Message::new(Role::System, text)),
-                Some("assistant") => said(messages).content.push_str(&text),
-                _ => return bad("expected the role user, assistant, system or developer"),
+                Some("user") => turns.push(Message::new(Role::User, text)),
+                Some("system" | "developer") => turns.push(Message::new(Role::System, text)),
+                Some("assistant") => turns.said().content.push_str(&text),
+                _ => {
+                    let place = item.place("role");
+                    let expected = "expected user, assistant, system or developer";
+                    return Err(ApiError::invalid(&place, format!("`{place}`: {expected}")));
+                }
             }
         }
         Some("function_call") => {
-            let id = item.take("call_id", "a text")?.unwrap_or_default();
-            let name = item.take("name", "a text")?.unwrap_or_default();
-            let arguments = item.take("arguments", "a text")?.unwrap_or_default();
-            said(messages).calls.push(ToolCall { id, name, arguments });
+            let id = item.need("call_id", "an id")?;
+            let name = item.need("name", "a name")?;
+            let arguments = item.need("arguments", "a text")?;
+            turns.said().calls.push(ToolCall { id, name, arguments });
         }
         Some("function_call_output") => {
-            item.drop_labels(&["call_id"]);
-            let text = match item.take::<Value>("output", "text or text parts")? {
-                Some(Value::String(text)) => Some(text),
-                Some(Value::Array(parts)) => {
-                    parts.iter().map(part_text).collect::<Option<Vec<_>>>().map(|t| t.concat())
-                }
-                _ => None,
-            };
-            let Some(text) = text else { return bad("expected text or text parts as its output") };
-            messages.push(Message::new(Role::Tool, text));
+            let id: String = item.need("call_id", "the id of a call")?;
+            let text = text(&mut item, "output")?;
+            turns.push_result(&item.place("call_id"), Some(&id), text)?;
         }
         Some("reasoning") => {
             item.drop_labels(&["summary", "encrypted_content"]);
             let parts: Vec<Value> = item.take("content", "a list of parts")?.unwrap_or_default();
             let text: String = parts.iter().filter_map(|part| part.get("text")?.as_str()).collect();
             if !text.is_empty() {
-                said(messages).reasoning = Some(text);
+                turns.said().reasoning = Some(text);
             }
         }
-        _ => return bad("expected a message, a function_call, a function_call_output or reasoning"),
+        _ => {
+            let place = item.place("type");
+            let expected = "expected message, function_call, function_call_output or reasoning";
+            return Err(ApiError::invalid(&place, format!("`{place}`: {expected}")));
+        }
     }
-    item.finish(&format!("{place}."))
+    item.finish()
+}
+
+/// A field that is a text, or a list of text parts.
+fn text(item: &mut Fields, name: &str) -> Result<String, ApiError> {
+    let place = item.place(name);
+    let text = match item.take::<Value>(name, "text or text parts")? {
+        Some(Value::String(text)) => Some(text),
+        Some(Value::Array(parts)) => {
+            parts.iter().map(part_text).collect::<Option<Vec<_>>>().map(|texts| texts.concat())
+        }
+        _ => None,
+    };
+    text.ok_or_else(|| ApiError::invalid(&place, format!("`{place}`: expected text or text parts")))
 }

@@ -1,7 +1,8 @@
 //! What all requests share.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use shoal_base::TokenId;
@@ -10,11 +11,12 @@ use shoal_text::tools::CallFormat;
 use shoal_text::{GrammarCompiler, PromptStyle, Tokenizer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::Service;
 use crate::error::ApiError;
+use crate::guard::Caller;
 use crate::metrics::Metrics;
 use crate::responses_store::ResponseStore;
 use crate::worker::{Job, Place};
+use crate::{ServeOptions, Service};
 
 /// Memory for the bodies of all requests together, until they are understood: of the longest ones, nearly four.
 const BODIES_BYTES_MAX: usize = 32 << 20;
@@ -38,6 +40,8 @@ pub(crate) struct State {
     pub(crate) metrics: Arc<Metrics>,
     jobs: mpsc::Sender<Job>,
     places: Arc<Semaphore>,
+    places_per_key: usize,
+    places_by_key: Mutex<HashMap<Caller, Arc<Semaphore>>>,
     /// Kibibytes that bodies may still take.
     bodies: Arc<Semaphore>,
     requests: AtomicU64,
@@ -51,7 +55,7 @@ impl State {
         jobs: mpsc::Sender<Job>,
         metrics: Arc<Metrics>,
         context_len: usize,
-        places: usize,
+        options: &ServeOptions,
     ) -> Self {
         let Service { name, aliases, tokenizer, style, sampling } = service;
         let ids = (0..tokenizer.vocab_len() as u32).map(TokenId);
@@ -71,7 +75,9 @@ impl State {
             responses: Arc::default(),
             metrics,
             jobs,
-            places: Arc::new(Semaphore::new(places)),
+            places: Arc::new(Semaphore::new(options.places)),
+            places_per_key: options.places_per_key,
+            places_by_key: Mutex::default(),
             bodies: Arc::new(Semaphore::new(BODIES_BYTES_MAX >> 10)),
             requests: AtomicU64::new(0),
             grammars: OnceLock::new(),
@@ -83,12 +89,23 @@ impl State {
         asked == self.name || self.aliases.iter().any(|alias| alias == asked || alias == "*")
     }
 
-    /// A place among those who run or wait.
+    /// A place among those who run or wait, and among those of the same caller.
     ///
     /// # Errors
     /// If all are taken.
-    pub(crate) fn take_place(&self) -> Result<Place, ApiError> {
-        Arc::clone(&self.places).try_acquire_owned().map(Place::new).map_err(|_| {
+    pub(crate) fn take_place(&self, caller: &Caller) -> Result<Place, ApiError> {
+        let own = {
+            let mut by_key = self.places_by_key.lock().unwrap_or_else(PoisonError::into_inner);
+            // There are no more callers than keys.
+            let own = || Arc::new(Semaphore::new(self.places_per_key));
+            Arc::clone(by_key.entry(caller.clone()).or_insert_with(own))
+        };
+        let own = own.try_acquire_owned().map_err(|_| ());
+        let place = own.and_then(|own| {
+            let all = Arc::clone(&self.places).try_acquire_owned().map_err(|_| ())?;
+            Ok(Place::new(all, own))
+        });
+        place.map_err(|()| {
             self.metrics.refused();
             ApiError::busy()
         })

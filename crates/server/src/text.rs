@@ -8,63 +8,107 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use shoal_base::TokenId;
 use shoal_engine::Constraint;
-use shoal_text::{Detokenizer, Piece, Shape};
+use shoal_text::{Detokenizer, Piece};
 
 use crate::answer::{Ask, Text, answer, check_len, read_body};
 use crate::chat::check_top_logprobs;
 use crate::constraint::Bounds;
 use crate::error::ApiError;
 use crate::fields::Fields;
-use crate::generation::{Generation, refuse_what_is_not_there};
+use crate::generation::{Generation, Names, refuse_what_is_not_there};
+use crate::guard::Caller;
 use crate::state;
-use crate::tools::take_format;
+use crate::tools::{Format, take_format};
 
 type Shared = State<Arc<state::State>>;
+
+const NAMES: Names = Names { max_tokens: &["max_completion_tokens", "max_tokens"], stop: "stop" };
+
+/// Most answers to one request: to all its prompts together.
+const CHOICES_MAX: usize = 64;
 
 pub(crate) async fn completions(State(state): Shared, request: Request) -> Result<Response, ApiError> {
     answer(state, request, ask).await
 }
 
-pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields) -> Result<Ask, ApiError> {
-    let expected = "a text or a list of token ids";
-    let missing = || ApiError::invalid("prompt", format!("`prompt`: expected {expected}, found none"));
-    let prompt = fields.take::<Value>("prompt", expected)?.ok_or_else(missing)?;
+pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, _: &Caller) -> Result<Ask, ApiError> {
+    let prompts = prompts(fields.need("prompt", "a text, a list of token ids, or several of them")?);
     let is_echoed = fields.take("echo", "true or false")?.unwrap_or(false);
     let suffix: Option<String> = fields.take("suffix", "a text")?;
     let suffix = suffix.filter(|suffix| !suffix.is_empty());
-    let echo = match (&prompt, is_echoed) {
-        (_, false) => String::new(),
-        (Value::String(text), true) => text.clone(),
-        (ids, true) => state.tokenizer.decode(&given_tokens(state, "prompt", ids.clone())?),
-    };
-    let tokens = match (prompt, suffix) {
-        (Value::String(text), None) => text_tokens(state, "prompt", text)?,
-        (Value::String(text), Some(suffix)) => middle_tokens(state, text, suffix)?,
-        (other, None) => given_tokens(state, "prompt", other)?,
-        (_, Some(_)) => {
-            let message = "`suffix`: expected the prompt to be a text as well".to_owned();
-            return Err(ApiError::invalid("suffix", message));
-        }
-    };
     let logprobs: Option<usize> = fields.take("logprobs", "a number")?;
     check_top_logprobs("logprobs", logprobs)?;
-    let shape = take_format(&mut fields)?;
-    let mut generation = Generation::take(&mut fields, state)?;
+    if is_echoed && logprobs.is_some() {
+        let message =
+            "`echo`: this server cannot tell how likely a prompt is; leave out `echo` or `logprobs`";
+        return Err(ApiError::invalid("echo", message.to_owned()));
+    }
+    let format = take_format(&mut fields)?;
+    let mut generation = Generation::take(&mut fields, state, NAMES)?;
+    generation.take_choices(&mut fields)?;
     generation.logprobs = logprobs;
     fields.only("best_of", &[json!(1), json!(generation.count)])?;
     refuse_what_is_not_there(fields)?;
-    check_len(state, "prompt", tokens.len())?;
-    let bounds = (0..generation.count).map(|_| bounds(state, shape.as_ref())).collect::<Result<_, _>>()?;
-    let Generation { include_usage, count, .. } = generation;
-    let form = Text::new(&state.tokenizer, echo, include_usage, logprobs.is_some(), count);
-    let param = "prompt";
-    Ok(Ask { form, param, tokens, reasoning_open: None, has_calls: false, bounds, generation })
+    let choices = prompts.len() * generation.count;
+    if choices > CHOICES_MAX {
+        let message = format!("`prompt`: expected at most {CHOICES_MAX} answers in all, found {choices}");
+        return Err(ApiError::invalid("prompt", message));
+    }
+    let (mut echoes, mut tokens) = (Vec::new(), Vec::new());
+    for prompt in prompts {
+        let (text, own) = prompt_tokens(state, prompt, suffix.as_deref())?;
+        check_len(state, "prompt", own.len())?;
+        tokens.push(own);
+        let echo = if is_echoed { text } else { String::new() };
+        echoes.extend(std::iter::repeat_n(echo, generation.count));
+    }
+    let bounds = (0..choices).map(|_| bounds(state, format.as_ref())).collect::<Result<_, _>>()?;
+    let form = Text::new(&state.tokenizer, echoes, generation.include_usage, logprobs.is_some());
+    Ok(Ask {
+        form,
+        param: "prompt",
+        prompts: tokens,
+        reasoning_open: None,
+        has_calls: false,
+        bounds,
+        generation,
+    })
 }
 
-fn bounds(state: &state::State, shape: Option<&Shape>) -> Result<Option<Box<dyn Constraint>>, ApiError> {
-    let Some(shape) = shape else { return Ok(None) };
+/// The prompts of a request: one, or several.
+fn prompts(prompt: Value) -> Vec<Value> {
+    match prompt {
+        Value::Array(list) if list.iter().any(|item| item.is_string() || item.is_array()) => list,
+        one => vec![one],
+    }
+}
+
+/// A prompt as text and as tokens; with a text after it, the tokens ask for what stands between.
+fn prompt_tokens(
+    state: &state::State,
+    prompt: Value,
+    suffix: Option<&str>,
+) -> Result<(String, Vec<TokenId>), ApiError> {
+    match (prompt, suffix) {
+        (Value::String(text), None) => Ok((text.clone(), text_tokens(state, "prompt", text)?)),
+        (Value::String(text), Some(suffix)) => {
+            Ok((text.clone(), middle_tokens(state, text, suffix.to_owned())?))
+        }
+        (ids, None) => {
+            let tokens = given_tokens(state, "prompt", ids)?;
+            Ok((state.tokenizer.decode(&tokens), tokens))
+        }
+        (_, Some(_)) => {
+            let message = "`suffix`: expected the prompt to be a text as well".to_owned();
+            Err(ApiError::invalid("suffix", message))
+        }
+    }
+}
+
+fn bounds(state: &state::State, format: Option<&Format>) -> Result<Option<Box<dyn Constraint>>, ApiError> {
+    let Some(Format { shape, param }) = format else { return Ok(None) };
     let grammar = state.grammars()?.compile(shape);
-    let grammar = grammar.map_err(|error| ApiError::invalid("response_format", error.to_string()))?;
+    let grammar = grammar.map_err(|error| ApiError::invalid(param, format!("`{param}`: {error}")))?;
     Ok(Bounds::of(&state.tokenizer, false, None, Some(grammar)))
 }
 
@@ -117,7 +161,7 @@ pub(crate) async fn tokenize(State(state): Shared, request: Request) -> Result<J
     let missing = || ApiError::invalid("content", "`content`: expected a text, found none".to_owned());
     let text: String = fields.take("content", "a text")?.ok_or_else(missing)?;
     let is_begun = fields.take("add_special", "true or false")?.unwrap_or(false);
-    fields.finish("")?;
+    fields.finish()?;
     let tokens = tokio::task::spawn_blocking(move || {
         let begun = text_tokens(&state, "content", text)?;
         let first =
@@ -132,7 +176,7 @@ pub(crate) async fn tokenize(State(state): Shared, request: Request) -> Result<J
 pub(crate) async fn detokenize(State(state): Shared, request: Request) -> Result<Json<Value>, ApiError> {
     let mut fields = Fields::parse(&read_body(&state, request).await?.bytes)?;
     let tokens = fields.take::<Value>("tokens", "a list of token ids")?.unwrap_or_default();
-    fields.finish("")?;
+    fields.finish()?;
     let mut detokenizer = Detokenizer::new(&state.tokenizer);
     let mut text = String::new();
     for token in given_tokens(&state, "tokens", tokens)? {

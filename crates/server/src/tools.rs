@@ -1,6 +1,6 @@
 //! Which functions an answer may call, in the words of OpenAI's API; and what that and a format make of an answer's grammar.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use shoal_text::Shape;
 use shoal_text::tools::{Demand, Tool};
 
@@ -10,7 +10,7 @@ use crate::state::State;
 
 /// Most functions of a request, and most bytes of a name.
 const TOOLS_MAX: usize = 128;
-const NAME_BYTES_MAX: usize = 64;
+const NAME_BYTES_MAX: usize = 128;
 /// Most bytes of all functions together.
 const TOOLS_BYTES_MAX: usize = 256 << 10;
 /// Deepest nesting of parameters.
@@ -52,17 +52,15 @@ impl Toolbox {
     /// # Errors
     /// If one says what cannot be done.
     pub(crate) fn take(fields: &mut Fields) -> Result<Self, ApiError> {
-        let list: Vec<Map<String, Value>> = fields.take("tools", "a list of tools")?.unwrap_or_default();
         let mut toolbox = Self::default();
-        for (i, tool) in list.into_iter().enumerate() {
+        for (i, mut tool) in fields.take_objects("tools", "a list of tools")?.into_iter().enumerate() {
             let place = format!("tools[{i}]");
-            let mut tool = Fields::of(tool);
             tool.only("type", &[json!("function")])?;
             // The Responses API has a function's fields beside its type, the others within.
-            let mut function = match tool.take::<Map<String, Value>>("function", "an object")? {
+            let mut function = match tool.take_object("function")? {
                 Some(function) => {
-                    tool.finish(&format!("{place}."))?;
-                    Fields::of(function)
+                    tool.finish()?;
+                    function
                 }
                 None => tool,
             };
@@ -70,7 +68,7 @@ impl Toolbox {
             let description = function.take("description", "a text")?;
             let parameters: Option<Value> = function.take("parameters", "a JSON schema")?;
             toolbox.is_strict |= function.take("strict", "true or false")?.unwrap_or(false);
-            function.finish(&format!("{place}.function."))?;
+            function.finish()?;
             toolbox.push(&place, name, description, parameters)?;
         }
         toolbox.choice = choice(fields.take("tool_choice", "auto, none, required or a function")?)?;
@@ -136,6 +134,20 @@ impl Toolbox {
         }
     }
 
+    /// The functions as the Responses API shows them.
+    pub(crate) fn to_json(&self) -> Value {
+        let tools = self.tools.iter().map(|tool| {
+            json!({
+                "type": "function",
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": tool.parameters,
+                "strict": self.is_strict,
+            })
+        });
+        tools.collect()
+    }
+
     /// The functions that the model is told of.
     pub(crate) fn offered(&self) -> &[Tool] {
         if self.choice == Choice::Never { &[] } else { &self.tools }
@@ -189,77 +201,90 @@ fn depth(value: &Value) -> usize {
     }
 }
 
+/// A shape, and the field that asks for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Format {
+    pub(crate) shape: Shape,
+    pub(crate) param: &'static str,
+}
+
 /// Takes `response_format` and its relatives: what the answer must look like.
 ///
 /// # Errors
 /// If one says what cannot be done, or two say something.
-pub(crate) fn take_format(fields: &mut Fields) -> Result<Option<Shape>, ApiError> {
+pub(crate) fn take_format(fields: &mut Fields) -> Result<Option<Format>, ApiError> {
     let mut shapes = Vec::new();
-    if let Some(format) = fields.take::<Map<String, Value>>("response_format", "an object with a type")? {
-        shapes.extend(read_format("response_format", Fields::of(format))?);
+    if let Some(format) = fields.take_object("response_format")? {
+        shapes.extend(read_format("response_format", format)?);
     }
-    if let Some(outputs) = fields.take::<Map<String, Value>>("structured_outputs", "an object")? {
-        shapes.extend(read_structured(Fields::of(outputs))?);
+    if let Some(outputs) = fields.take_object("structured_outputs")? {
+        let param = "structured_outputs";
+        shapes.extend(read_structured(outputs)?.into_iter().map(|shape| Format { shape, param }));
     }
     match shapes.len() {
         0 | 1 => Ok(shapes.pop()),
         _ => {
-            let message =
-                "`response_format` and `structured_outputs` both say what the answer looks like; say it once";
+            let message = "`response_format` and `structured_outputs` say more than one thing; say it once";
             Err(ApiError::invalid("structured_outputs", message.to_owned()))
         }
     }
 }
 
 /// A format as OpenAI and DeepSeek write it, and with grammars as well.
-pub(crate) fn read_format(param: &str, mut format: Fields) -> Result<Option<Shape>, ApiError> {
+pub(crate) fn read_format(param: &'static str, mut format: Fields) -> Result<Option<Format>, ApiError> {
     let kind: Option<String> = format.take("type", "a type")?;
-    let missing =
-        |field: &str| ApiError::invalid(param, format!("`{param}.{field}`: expected it with this type"));
     let shape = match kind.as_deref() {
         Some("text") => None,
         Some("json_object") => Some(Shape::JsonObject),
         Some("json_schema") => {
             // Within `json_schema`, or, in the Responses API, beside the type.
-            let inner: Option<Map<String, Value>> = format.take("json_schema", "an object with a schema")?;
-            let mut inner = match inner {
+            let mut inner = match format.take_object("json_schema")? {
                 Some(inner) => {
-                    format.finish(&format!("{param}."))?;
-                    Fields::of(inner)
+                    format.finish()?;
+                    inner
                 }
                 None => format,
             };
-            let schema: Option<Value> = inner.take("schema", "a JSON schema")?;
+            let schema = inner.need("schema", "a JSON schema")?;
+            check_schema(&inner.place("schema"), &schema)?;
             // They name the schema or say what is the case anyway: it is always kept.
             inner.drop_labels(&["name", "description", "strict"]);
-            inner.finish(&format!("{param}.json_schema."))?;
-            return Ok(Some(Shape::JsonSchema(schema.ok_or_else(|| missing("json_schema.schema"))?)));
+            inner.finish()?;
+            return Ok(Some(Format { shape: Shape::JsonSchema(schema), param }));
         }
-        Some("regex") => {
-            let text: Option<String> = format.take("regex", "a regular expression")?;
-            Some(Shape::Regex(text.ok_or_else(|| missing("regex"))?))
-        }
-        Some("grammar") => {
-            let text: Option<String> = format.take("grammar", "a grammar")?;
-            Some(Shape::Lark(text.ok_or_else(|| missing("grammar"))?))
-        }
+        Some("regex") => Some(Shape::Regex(format.need("regex", "a regular expression")?)),
+        Some("grammar") => Some(Shape::Lark(format.need("grammar", "a grammar")?)),
         _ => {
             let message =
                 format!("`{param}.type`: expected text, json_object, json_schema, regex or grammar");
             return Err(ApiError::invalid(param, message));
         }
     };
-    format.finish(&format!("{param}."))?;
-    Ok(shape)
+    format.finish()?;
+    Ok(shape.map(|shape| Format { shape, param }))
+}
+
+fn check_schema(place: &str, schema: &Value) -> Result<(), ApiError> {
+    if schema.is_object() || schema.is_boolean() {
+        return Ok(());
+    }
+    Err(ApiError::invalid(place, format!("`{place}`: expected a JSON schema, which is an object")))
 }
 
 /// A format as vLLM writes it.
 fn read_structured(mut outputs: Fields) -> Result<Vec<Shape>, ApiError> {
     let mut shapes = Vec::new();
-    shapes.extend(outputs.take("json", "a JSON schema")?.map(Shape::JsonSchema));
+    if let Some(schema) = outputs.take("json", "a JSON schema")? {
+        check_schema(&outputs.place("json"), &schema)?;
+        shapes.push(Shape::JsonSchema(schema));
+    }
     shapes.extend(outputs.take("regex", "a regular expression")?.map(Shape::Regex));
     shapes.extend(outputs.take("grammar", "a grammar in Lark's notation")?.map(Shape::Lark));
     if let Some(choices) = outputs.take::<Vec<String>>("choice", "a list of texts")? {
+        if choices.is_empty() {
+            let place = outputs.place("choice");
+            return Err(ApiError::invalid(&place, format!("`{place}`: expected one text at the least")));
+        }
         let choices: Vec<String> =
             choices.into_iter().map(|choice| Value::from(choice).to_string()).collect();
         shapes.push(Shape::Lark(format!("start: {}", choices.join(" | "))));
@@ -267,6 +292,6 @@ fn read_structured(mut outputs: Fields) -> Result<Vec<Shape>, ApiError> {
     if outputs.take("json_object", "true or false")?.unwrap_or(false) {
         shapes.push(Shape::JsonObject);
     }
-    outputs.finish("structured_outputs.")?;
+    outputs.finish()?;
     Ok(shapes)
 }

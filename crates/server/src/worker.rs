@@ -29,12 +29,13 @@ const SAVE_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// What a request holds from its acceptance to its end.
 pub(crate) struct Place {
-    _permit: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+    _of_the_caller: OwnedSemaphorePermit,
 }
 
 impl Place {
-    pub(crate) const fn new(permit: OwnedSemaphorePermit) -> Self {
-        Self { _permit: permit }
+    pub(crate) const fn new(of_all: OwnedSemaphorePermit, of_the_caller: OwnedSemaphorePermit) -> Self {
+        Self { _of_all: of_all, _of_the_caller: of_the_caller }
     }
 }
 
@@ -46,6 +47,8 @@ pub(crate) struct Job {
     pub(crate) request_id: String,
     /// Which of several answers to one request this is.
     pub(crate) choice: usize,
+    /// Whether it is the first answer to its prompt.
+    pub(crate) is_of_new_prompt: bool,
     pub(crate) updates: UnboundedSender<(usize, Update)>,
     /// Whether to say how far the prompt is read.
     pub(crate) reports_progress: bool,
@@ -89,6 +92,8 @@ pub(crate) struct Done {
     pub(crate) reason: FinishReason,
     /// The stop text that ended it.
     pub(crate) stopped_by: Option<String>,
+    /// Whether no other answer to the same request counts its prompt.
+    pub(crate) is_of_new_prompt: bool,
     pub(crate) prompt_tokens: usize,
     /// Of those, how many an earlier request had computed.
     pub(crate) cached_tokens: usize,
@@ -119,7 +124,8 @@ struct Running {
     choice: usize,
     updates: UnboundedSender<(usize, Update)>,
     reports_progress: bool,
-    _place: Arc<Place>,
+    /// Given back before the last word, so that who hears it finds it free.
+    place: Option<Arc<Place>>,
     started: Instant,
     first_token: Option<Instant>,
     last_token: Instant,
@@ -189,13 +195,23 @@ impl Worker {
     fn take_up(&mut self) {
         while self.engine.has_room() {
             let Some(job) = self.waiting.pop_front() else { return };
-            let Job { request, answer, request_id, choice, updates, reports_progress, place } = job;
+            let Job {
+                request,
+                answer,
+                request_id,
+                choice,
+                is_of_new_prompt,
+                updates,
+                reports_progress,
+                place,
+            } = job;
             let prompt_tokens = request.prompt.len();
             match self.engine.submit(request) {
                 Ok(id) => {
                     let done = Done {
                         reason: FinishReason::End,
                         stopped_by: None,
+                        is_of_new_prompt,
                         prompt_tokens,
                         cached_tokens: 0,
                         completion_tokens: 0,
@@ -210,7 +226,7 @@ impl Worker {
                         choice,
                         updates,
                         reports_progress,
-                        _place: place,
+                        place: Some(place),
                         started,
                         first_token: None,
                         last_token: started,
@@ -247,7 +263,8 @@ impl Worker {
             }
             Event::Finished(id, reason) => self.end(id, reason),
             Event::Failed(id, why) => {
-                if let Some(running) = self.running.remove(&id) {
+                if let Some(mut running) = self.running.remove(&id) {
+                    running.place = None;
                     record(&self.metrics, &self.log, "error", &running, &running.done);
                     running.say(Update::Failed(why));
                 }
@@ -266,6 +283,7 @@ impl Worker {
         let done = Done { reason, stopped_by, prompt_time, completion_time, ..running.done.clone() };
         let why = if reason == FinishReason::Length { "length" } else { "stop" };
         record(&self.metrics, &self.log, why, &running, &done);
+        running.place = None;
         running.say(Update::Done(done));
     }
 }

@@ -17,14 +17,14 @@ use crate::environment::Environment;
 use crate::loaded::{Loaded, Measure, Runtime, load};
 use crate::resolve::{MINNOW, open_model};
 
-/// Most bytes of a key.
-const KEY_BYTES_MAX: u64 = 1024;
+/// Most bytes of a file with keys.
+const KEYS_BYTES_MAX: u64 = 64 << 10;
 
 /// Random bytes of a key that is made here.
 const MADE_KEY_BYTES: usize = 24;
 
 pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result<()> {
-    let key = key(args, environment)?;
+    let keys = keys(args, environment)?;
     // Before anything is loaded: who cannot listen need not wait to be told.
     let listener = TcpListener::bind((args.host, args.port))
         .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
@@ -49,7 +49,8 @@ pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result
     let tls = files.map(|(certificate, key)| TlsFiles { certificate, key });
     let scheme = if tls.is_some() { "https" } else { "http" };
     let places = sequences + usize::from(args.queue);
-    let serve_options = ServeOptions { key, places, tls, logs: args.log };
+    let places_per_key = args.key_limit.map_or(places, usize::from);
+    let serve_options = ServeOptions { keys, places_per_key, places, tls, logs: args.log };
     let mut engine = Engine::new(loaded.model, options);
     if let (Some(folder), Some(identity)) = (&args.kv_dir, &loaded.identity) {
         let files = KvFiles::open(folder, identity, engine.block_bytes(), args.kv_quota)?;
@@ -75,21 +76,23 @@ fn served_name(asked: Option<&str>, loaded: &Loaded) -> String {
     }
 }
 
-/// The key that clients must show: what was given, or for an address that others reach, one that is made.
-fn key(args: &ServeArgs, environment: &Environment) -> anyhow::Result<Option<ApiKey>> {
+/// The keys that clients must show: what was given, or for an address that others reach, one that is made.
+fn keys(args: &ServeArgs, environment: &Environment) -> anyhow::Result<Vec<ApiKey>> {
     let given = match (&args.api_key, &args.api_key_file) {
-        (Some(key), _) => Some(key.clone()),
-        (None, Some(file)) => Some(read_key(file)?),
-        (None, None) => environment.api_key.clone(),
+        (Some(key), _) => Some(vec![key.clone()]),
+        (None, Some(file)) => Some(read_keys(file)?),
+        (None, None) => environment.api_key.clone().map(|key| vec![key]),
     };
-    if let Some(key) = given {
-        if key.is_empty() || key.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            bail!("the API key is empty or has spaces or line breaks in it; expected one word");
+    if let Some(keys) = given {
+        let is_bad =
+            |key: &String| key.is_empty() || key.contains(|c: char| c.is_whitespace() || c.is_control());
+        if keys.is_empty() || keys.iter().any(is_bad) {
+            bail!("the API key is empty or has spaces in it; expected one word");
         }
-        return Ok(Some(ApiKey::new(key)));
+        return Ok(keys.into_iter().map(ApiKey::new).collect());
     }
     if args.host.is_loopback() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let mut bytes = [0; MADE_KEY_BYTES];
     let source = "/dev/urandom";
@@ -100,13 +103,13 @@ fn key(args: &ServeArgs, environment: &Environment) -> anyhow::Result<Option<Api
     eprintln!(
         "others reach this address, so clients must show this API key, which is not shown again: {key}"
     );
-    Ok(Some(ApiKey::new(key)))
+    Ok(vec![ApiKey::new(key)])
 }
 
-fn read_key(file: &Path) -> anyhow::Result<String> {
+fn read_keys(file: &Path) -> anyhow::Result<Vec<String>> {
     let mut text = String::new();
     std::fs::File::open(file)
-        .and_then(|opened| opened.take(KEY_BYTES_MAX).read_to_string(&mut text))
-        .with_context(|| format!("cannot read the API key from {}", file.display()))?;
-    Ok(text.trim().to_owned())
+        .and_then(|opened| opened.take(KEYS_BYTES_MAX).read_to_string(&mut text))
+        .with_context(|| format!("cannot read API keys from {}", file.display()))?;
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }

@@ -57,7 +57,7 @@ impl Server {
     }
 
     /// Sends a request and keeps the connection, from which nothing has been read.
-    fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> TcpStream {
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> TcpStream {
         let mut stream = self.connect();
         let host =
             if headers.contains("Host:") { String::new() } else { format!("Host: {}\r\n", self.address) };
@@ -342,6 +342,43 @@ fn who_has_the_key_is_served() {
 }
 
 #[test]
+fn each_key_has_prompts_and_places_of_its_own() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("keys");
+    std::fs::write(&file, "one\n\ntwo\n").expect("a temporary file");
+    let args = [
+        "--api-key-file",
+        file.to_str().expect("UTF-8"),
+        "--key-limit",
+        "1",
+        "--parallel",
+        "4",
+        "--isa",
+        "scalar",
+    ];
+    let server = Server::start(&args);
+    let ask = |key: &str, body: &Value| {
+        let header = format!("Authorization: Bearer {key}\r\n");
+        server.ask("POST", "/v1/chat/completions", &header, body.to_string().as_bytes())
+    };
+    let cached = |key: &str| ask(key, &story(2)).json()["usage"]["prompt_cache_hit_tokens"].as_u64();
+    assert_eq!(
+        [cached("one"), cached("one"), cached("two"), cached("two")],
+        [Some(0), Some(4), Some(0), Some(4)]
+    );
+    ask("three", &story(2)).refused(401, None, "API key");
+    let endless = with(with(story(100_000), "stream", true.into()), "logit_bias", json!({ (END): -1000 }));
+    let header = "Authorization: Bearer one\r\n";
+    let mut first = server.send("POST", "/v1/chat/completions", header, endless.to_string().as_bytes());
+    first.read_exact(&mut [0; 64]).expect("it has begun");
+    ask("one", &story(2)).refused(429, None, "try again");
+    assert_eq!(ask("two", &story(2)).status, 200);
+    std::fs::write(&file, "\n").expect("a temporary file");
+    shoal(&["serve", "minnow", "--api-key-file", file.to_str().expect("UTF-8")])
+        .refused(&["API key", "one word"]);
+}
+
+#[test]
 fn a_full_server_says_so_and_who_leaves_makes_room() {
     let server = Server::start(&["--parallel", "1", "--queue", "0", "--ctx", "0", "--isa", "scalar"]);
     // The token that would end the story is out of the question; the context is 2048 tokens long.
@@ -408,6 +445,14 @@ fn texts_and_tokens_go_on_as_they_stand() {
     let back = post("/detokenize", &json!({"tokens": tokens(false)})).json();
     assert_eq!(back["content"], "Once upon a time");
 
+    let both =
+        with(with(of_text.clone(), "prompt", json!(["Once upon a time", tokens(true)])), "n", json!(2));
+    let both = post("/v1/completions", &both).json();
+    let texts: Vec<&Value> =
+        both["choices"].as_array().expect("choices").iter().map(|choice| &choice["text"]).collect();
+    assert_eq!(texts, vec![&expected["answer"]; 4]);
+    assert_eq!(both["usage"]["prompt_tokens"], 10, "each prompt counts once");
+
     let echoed = post("/v1/completions", &with(of_text.clone(), "echo", true.into())).json();
     let answer = expected["answer"].as_str().expect("text");
     assert_eq!(echoed["choices"][0]["text"], format!("Once upon a time{answer}"));
@@ -415,7 +460,8 @@ fn texts_and_tokens_go_on_as_they_stand() {
     for (name, value, part) in [
         ("prompt", json!([]), "one at the least"),
         ("prompt", json!([99_999_999]), "ids below"),
-        ("prompt", json!(["a", "b"]), "ids below"),
+        ("prompt", json!(["a", ["b"]]), "ids below"),
+        ("prompt", json!(vec!["a"; 65]), "at most 64"),
         ("prompt", Value::Null, "found none"),
         ("suffix", json!("the end"), "no marks"),
         ("logprobs", json!(21), "up to 20"),

@@ -139,6 +139,14 @@ fn errors_come_in_anthropics_words() {
             "invalid_request_error",
             "messages[0].content[0]",
         ),
+        (with(message(3), "n", json!(2)), key, 400, "invalid_request_error", "`n`"),
+        (
+            with(message(3), "stop_sequences", json!(vec!["x"; 17])),
+            key,
+            400,
+            "invalid_request_error",
+            "`stop_sequences`",
+        ),
         (
             with(message(3), "thinking", json!({"type": "perhaps"})),
             key,
@@ -216,6 +224,10 @@ fn responses_are_made_of_items_and_go_on_from_one_another() {
     let ended = &events.last().expect("events").1["response"];
     assert_eq!(ended["output"][0]["content"], item["content"]);
 
+    let silent = with(with(ask.clone(), "stop", json!(",")), "stream", true.into());
+    let ended = named(&server.post("/v1/responses", &silent)).pop().expect("events").1["response"].clone();
+    assert_eq!(ended["output"][0]["content"][0]["text"], "", "what says nothing is a message: {ended}");
+
     let id = whole["id"].as_str().expect("an id");
     let next =
         json!({"model": "minnow", "input": "And then?", "previous_response_id": id, "max_output_tokens": 3});
@@ -274,6 +286,9 @@ fn responses_call_functions_and_refuse_what_they_do_not_know() {
         ("include", json!(["file_search_call.results"])),
         ("top_p", json!(7)),
         ("prompt", json!({"id": "x"})),
+        ("n", json!(2)),
+        ("max_output_tokens", json!(0)),
+        ("metadata", json!("x")),
     ] {
         server.post("/v1/responses", &with(ask.clone(), name, value)).refused(400, Some(name), name);
     }

@@ -81,8 +81,9 @@ fn answers_have_the_format_that_was_asked_for() {
     let text =
         server.post("/v1/completions", &text).json()["choices"][0]["text"].as_str().expect("text").to_owned();
     assert!(text.len() == 5 && text.chars().all(|c| "xyz".contains(c)), "{text}");
+    let no_schema = with(hot(9), "response_format", json!({"type": "json_schema"}));
+    server.chat(&no_schema).refused(400, Some("response_format.schema"), "found none");
     for bad in [
-        json!({"type": "json_schema"}),
         json!({"type": "json_schema", "json_schema": {"schema": {"type": "nothing"}}}),
         json!({"type": "json_schema", "json_schema": {"schema": {"$ref": "https://example.com"}}}),
         json!({"type": "regex", "regex": "("}),
@@ -139,6 +140,12 @@ fn functions_are_called_and_their_results_read() {
         assert!(reply["choices"][0]["message"].get("tool_calls").is_none(), "{reply}");
         assert_eq!(reply["choices"][0]["finish_reason"], "length", "{reply}");
 
+        // A call that is cut off is one all the same.
+        let cut = with(with(asked.clone(), "tool_choice", json!("required")), "max_tokens", json!(40));
+        let reply = server.chat(&cut).json();
+        assert_eq!(reply["choices"][0]["finish_reason"], "length", "{reply}");
+        assert_eq!(reply["choices"][0]["message"]["tool_calls"].as_array().map(Vec::len), Some(1), "{reply}");
+
         // Whatever minnow says of its own accord, it is text or a call, and never half of each.
         let reply = server.chat(&with(asked.clone(), "tool_choice", json!("auto"))).json();
         for call in reply["choices"][0]["message"]["tool_calls"].as_array().into_iter().flatten() {
@@ -173,7 +180,7 @@ fn what_is_wrong_with_tools_is_named() {
     ask(tool("f", json!([])), json!("auto")).refused(400, Some("tools[0]"), "JSON schema");
     let twice = json!([tools()[1], tools()[1]]);
     ask(twice, json!("auto")).refused(400, Some("tools[1]"), "another function");
-    ask(json!([{"type": "web_search"}]), json!("auto")).refused(400, Some("type"), "not supported");
+    ask(json!([{"type": "web_search"}]), json!("auto")).refused(400, Some("tools[0].type"), "not supported");
     ask(tool("f", json!({"type": "nothing"})), json!("required")).refused(
         400,
         Some("tools"),

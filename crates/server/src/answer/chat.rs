@@ -16,7 +16,7 @@ use crate::worker::{Done, Piece, Progress};
 pub(crate) struct Chat {
     head: Head,
     tokenizer: Tokenizer,
-    /// Whether the model was asked to reason, when all was said.
+    /// Whether the model will reason, as far as its format says.
     is_thinking: bool,
     include_usage: bool,
     has_logprobs: bool,
@@ -84,13 +84,13 @@ impl Chat {
     }
 
     fn call_id(&self, choice: usize, call: usize) -> String {
-        format!("call_{}_{choice}_{call}", self.head.id.trim_start_matches("chatcmpl-").replace('-', "_"))
+        format!("call_{}_{choice}_{call}", self.head.id.trim_start_matches("chatcmpl-"))
     }
 }
 
 impl Form for Chat {
     fn id_prefix(&self) -> &'static str {
-        "chatcmpl"
+        "chatcmpl-"
     }
 
     fn named(&mut self, head: Head) {
@@ -170,7 +170,7 @@ impl Form for Chat {
 
 impl Chat {
     fn choice(&self, idx: usize, answer: Answer) -> Value {
-        let Answer { content, reasoning, calls, logprobs, done } = answer;
+        let Answer { content, reasoning, calls, logprobs, done, .. } = answer;
         let reason = done.map_or(FinishReason::Length, |done| done.reason);
         let finish = finish_reason(reason, !calls.is_empty());
         let has_content = !content.is_empty() || calls.is_empty();

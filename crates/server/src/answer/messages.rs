@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use shoal_engine::FinishReason;
 use shoal_text::Segment;
 
+use super::openai::timings;
 use super::{Answer, Event, Form, Head, Totals};
 use crate::error::ApiError;
 use crate::worker::{Done, Piece, Progress};
@@ -102,13 +103,13 @@ impl Messages {
     }
 
     fn use_id(&self, idx: usize) -> String {
-        format!("toolu_{}_{idx}", self.head.id.trim_start_matches("msg-").replace('-', "_"))
+        format!("toolu_{}_{idx}", self.head.id.trim_start_matches("msg_"))
     }
 }
 
 impl Form for Messages {
     fn id_prefix(&self) -> &'static str {
-        "msg"
+        "msg_"
     }
 
     fn named(&mut self, head: Head) {
@@ -155,7 +156,8 @@ impl Form for Messages {
 
     fn end(&mut self, totals: &Totals, out: &mut Vec<Event>) {
         let usage = usage(totals.prompt_tokens, totals.cached_tokens, totals.completion_tokens);
-        out.push(event("message_delta", json!({ "delta": self.stop, "usage": usage })));
+        let timings = timings(totals, totals.completion_tokens);
+        out.push(event("message_delta", json!({ "delta": self.stop, "usage": usage, "timings": timings })));
         out.push(event("message_stop", json!({})));
     }
 
@@ -174,15 +176,18 @@ impl Form for Messages {
         }
         let has_called = !calls.is_empty();
         for (idx, call) in calls.into_iter().enumerate() {
-            // What is no JSON after all is passed on as the text that it is.
-            let input: Value = serde_json::from_str(&call.arguments).unwrap_or(Value::String(call.arguments));
+            // What was cut off is no JSON; Anthropic's documentation has this for it.
+            let input: Value = serde_json::from_str(&call.arguments)
+                .unwrap_or_else(|_| json!({ "INVALID_JSON": call.arguments }));
             blocks.push(
                 json!({ "type": "tool_use", "id": self.use_id(idx), "name": call.name, "input": input }),
             );
         }
         let stop = done.map_or(Value::Null, |done| stop(&done, has_called));
         let usage = usage(totals.prompt_tokens, totals.cached_tokens, totals.completion_tokens);
-        self.message(blocks.into(), &stop, usage)
+        let mut message = self.message(blocks.into(), &stop, usage);
+        message["timings"] = timings(totals, totals.completion_tokens);
+        message
     }
 }
 

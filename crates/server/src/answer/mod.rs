@@ -34,6 +34,7 @@ use crate::BODY_BYTES_MAX;
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::generation::Generation;
+use crate::guard::Caller;
 use crate::log::RequestId;
 use crate::state::{State, now};
 use crate::worker::{Done, Job, Piece, Place, Progress, Update};
@@ -46,7 +47,8 @@ pub(crate) struct Ask {
     pub(crate) form: Box<dyn Form>,
     /// The field that the prompt comes from.
     pub(crate) param: &'static str,
-    pub(crate) tokens: Vec<TokenId>,
+    /// What is to be continued: one prompt, or several, of which each has as many answers.
+    pub(crate) prompts: Vec<Vec<TokenId>>,
     /// Whether the prompt has opened reasoning; `None` where it is not told apart.
     pub(crate) reasoning_open: Option<bool>,
     /// Whether calls of functions are told apart.
@@ -120,11 +122,13 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    /// Counts one more answer; the prompt is that of the first.
+    /// Counts one more answer; several to one prompt have read it once.
     pub(crate) fn add(&mut self, choice: usize, done: &Done) {
+        if done.is_of_new_prompt {
+            self.prompt_tokens += done.prompt_tokens;
+            self.cached_tokens += done.cached_tokens;
+        }
         if choice == 0 {
-            self.prompt_tokens = done.prompt_tokens;
-            self.cached_tokens = done.cached_tokens;
             self.prompt_time = done.prompt_time;
             self.completion_time = done.completion_time;
         }
@@ -145,16 +149,19 @@ struct Asked {
 pub(crate) async fn answer(
     state: Arc<State>,
     request: Request,
-    ask: fn(&Arc<State>, Fields) -> Result<Ask, ApiError>,
+    ask: fn(&Arc<State>, Fields, &Caller) -> Result<Ask, ApiError>,
 ) -> Result<Response, ApiError> {
     let RequestId(request_id) =
         request.extensions().get().cloned().unwrap_or_else(|| RequestId(String::new()));
+    let caller: Caller = request.extensions().get().cloned().unwrap_or_default();
     let body = read_body(&state, request).await?;
-    let place = state.take_place()?;
+    let place = state.take_place(&caller)?;
     // Templates and tokenizers take their time with long conversations; others are answered meanwhile.
     let asked = tokio::task::spawn_blocking(move || {
-        let asked = ask(&state, Fields::parse(&body.bytes)?)?;
+        let mut asked = ask(&state, Fields::parse(&body.bytes)?, &caller)?;
         drop(body);
+        // One's own prompts are known to oneself alone.
+        asked.generation.cache_salt.extend_from_slice(&[&[0], caller.as_bytes()].concat());
         start(&state, asked, place, &request_id)
     });
     let asked =
@@ -205,41 +212,41 @@ pub(crate) fn check_len(state: &State, param: &str, found: usize) -> Result<(), 
 
 /// Hands what is asked to the engine.
 fn start(state: &State, ask: Ask, place: Place, request_id: &str) -> Result<Asked, ApiError> {
-    let Ask { mut form, param, tokens, reasoning_open, has_calls, bounds, generation } = ask;
-    check_len(state, param, tokens.len())?;
-    let room = state.context_len - tokens.len();
+    let Ask { mut form, param, prompts, reasoning_open, has_calls, bounds, generation } = ask;
+    let count = prompts.len() * generation.count;
     let (sender, updates) = unbounded_channel();
     let place = Arc::new(place);
     let mut bounds = bounds.into_iter();
-    for choice in 0..generation.count {
+    let per_choice = prompts.iter().flat_map(|own| std::iter::repeat_n(own, generation.count));
+    for (choice, tokens) in per_choice.enumerate() {
+        check_len(state, param, tokens.len())?;
+        let room = state.context_len - tokens.len();
         let mut sampling = generation.sampling.clone();
         // Each choice is that of a seed of its own, and so can be had again alone.
-        sampling.seed = sampling.seed.wrapping_add(choice as u64);
+        sampling.seed = sampling.seed.wrapping_add((choice % generation.count) as u64);
         let mut answer = AnswerStream::new(&state.tokenizer, generation.stop.clone(), reasoning_open);
         if has_calls {
             answer = answer.with_calls(state.call_format);
         }
+        let max_tokens = generation.max_tokens.unwrap_or(room).min(room);
         state.submit(Job {
             request: shoal_engine::Request {
                 end_tokens: state.end_tokens.clone(),
                 constraint: bounds.next().flatten(),
                 logprobs: generation.logprobs,
                 cache_salt: generation.cache_salt.clone(),
-                ..shoal_engine::Request::new(
-                    tokens.clone(),
-                    sampling,
-                    generation.max_tokens.unwrap_or(room).min(room),
-                )
+                ..shoal_engine::Request::new(tokens.clone(), sampling, max_tokens)
             },
             answer,
             request_id: request_id.to_owned(),
             choice,
+            is_of_new_prompt: choice % generation.count == 0,
             updates: sender.clone(),
             reports_progress: generation.reports_progress && choice == 0,
             place: Arc::clone(&place),
         })?;
     }
-    let id = format!("{}-{:x}-{}", form.id_prefix(), state.started, state.next_id());
+    let id = format!("{}{:x}{:06x}", form.id_prefix(), state.started, state.next_id());
     form.named(Head { id, created: now(), model: state.name.clone() });
-    Ok(Asked { form, updates, count: generation.count, stream: generation.stream })
+    Ok(Asked { form, updates, count, stream: generation.stream })
 }

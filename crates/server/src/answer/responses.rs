@@ -11,7 +11,7 @@ use shoal_engine::{FinishReason, Logprobs};
 use shoal_text::tools::ToolCall;
 use shoal_text::{Message, Role, Segment, Tokenizer};
 
-use super::openai::token_logprobs;
+use super::openai::{timings, token_logprobs};
 use super::{Answer, Event, Form, Head, Totals};
 use crate::error::ApiError;
 use crate::responses_store::{ResponseStore, Stored};
@@ -94,6 +94,9 @@ impl Responses {
         });
         for (name, value) in &self.echoed {
             response[name] = value.clone();
+        }
+        if let Some(totals) = totals {
+            response["timings"] = timings(totals, totals.completion_tokens);
         }
         response
     }
@@ -218,7 +221,7 @@ impl Responses {
 
     /// What is particular in the id of this response.
     fn tail(&self) -> String {
-        self.head.id.trim_start_matches("resp-").replace('-', "_")
+        self.head.id.trim_start_matches("resp_").to_owned()
     }
 
     /// Ends the response; keeps it, if it is to be kept.
@@ -235,7 +238,7 @@ impl Responses {
 
 impl Form for Responses {
     fn id_prefix(&self) -> &'static str {
-        "resp"
+        "resp_"
     }
 
     fn named(&mut self, head: Head) {
@@ -267,6 +270,10 @@ impl Form for Responses {
 
     fn done(&mut self, _choice: usize, done: &Done, out: &mut Vec<Event>) {
         self.incomplete = done.reason == FinishReason::Length;
+        if self.output.is_empty() && self.open.is_none() {
+            // An answer that says nothing is a message all the same.
+            self.open(Kind::Message, String::new(), out);
+        }
         self.close(if self.incomplete { "incomplete" } else { "completed" }, out);
     }
 
@@ -285,17 +292,11 @@ impl Form for Responses {
     }
 
     fn whole(&mut self, mut answers: Vec<Answer>, totals: &Totals) -> Value {
-        let Answer { content, reasoning, calls, logprobs: [logprobs, _], done } = answers.remove(0);
+        let Answer { pieces, done, .. } = answers.remove(0);
         let mut unsent = Vec::new();
-        let mut segments: Vec<Segment> = reasoning.map(Segment::Reasoning).into_iter().collect();
-        if !content.is_empty() || calls.is_empty() {
-            segments.push(Segment::Answer(content));
-        }
-        for call in calls {
-            segments.extend([Segment::CallBegin(call.name), Segment::CallArguments(call.arguments)]);
-        }
-        for segment in segments {
-            self.piece(0, Piece { segment, logprobs: logprobs.clone() }, &mut unsent);
+        for piece in pieces {
+            self.piece(0, piece, &mut unsent);
+            unsent.clear();
         }
         if let Some(done) = done {
             self.done(0, &done, &mut unsent);
@@ -322,7 +323,7 @@ fn call_id(item: &str) -> String {
 fn usage(totals: &Totals) -> Value {
     json!({
         "input_tokens": totals.prompt_tokens,
-        "input_tokens_details": { "cached_tokens": totals.cached_tokens },
+        "input_tokens_details": { "cached_tokens": totals.cached_tokens, "cache_write_tokens": 0 },
         "output_tokens": totals.completion_tokens,
         "output_tokens_details": { "reasoning_tokens": totals.reasoning_tokens },
         "total_tokens": totals.prompt_tokens + totals.completion_tokens,

@@ -40,9 +40,9 @@ pub(super) fn answer(
     let streaming = Streaming { form, updates, totals, left: count, ready, has_ended: false };
     let events = unfold(streaming, |mut streaming| async {
         let Event { name, data } = streaming.next().await?;
-        let event = SseEvent::default().data(data);
-        let event = name.map_or(event.clone(), |name| event.event(name));
-        Some((Ok(event), streaming))
+        // The name goes first: some clients act on the data as soon as they have it.
+        let event = name.map_or_else(SseEvent::default, |name| SseEvent::default().event(name));
+        Some((Ok(event.data(data)), streaming))
     });
     Sse::new(events).keep_alive(KeepAlive::new().interval(SILENCE_MAX).text("keep-alive"))
 }

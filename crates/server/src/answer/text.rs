@@ -15,8 +15,8 @@ const KIND: &str = "text_completion";
 pub(crate) struct Text {
     head: Head,
     tokenizer: Tokenizer,
-    /// What each answer begins with: the prompt, where it is to be repeated.
-    echo: String,
+    /// What each answer begins with: its prompt, where that is to be repeated.
+    echoes: Vec<String>,
     include_usage: bool,
     has_logprobs: bool,
     /// Characters of each choice so far.
@@ -28,15 +28,14 @@ pub(crate) struct Text {
 impl Text {
     pub(crate) fn new(
         tokenizer: &Tokenizer,
-        echo: String,
+        echoes: Vec<String>,
         include_usage: bool,
         has_logprobs: bool,
-        count: usize,
     ) -> Box<Self> {
-        let lens = vec![echo.chars().count(); count];
+        let lens = echoes.iter().map(|echo| echo.chars().count()).collect();
         let (head, first_tokens) = (Head::default(), 0);
         let tokenizer = tokenizer.clone();
-        Box::new(Self { head, tokenizer, echo, include_usage, has_logprobs, lens, first_tokens })
+        Box::new(Self { head, tokenizer, echoes, include_usage, has_logprobs, lens, first_tokens })
     }
 
     fn choice(
@@ -64,7 +63,7 @@ impl Text {
 
 impl Form for Text {
     fn id_prefix(&self) -> &'static str {
-        "cmpl"
+        "cmpl-"
     }
 
     fn named(&mut self, head: Head) {
@@ -72,9 +71,8 @@ impl Form for Text {
     }
 
     fn begin(&mut self, out: &mut Vec<Event>) {
-        if !self.echo.is_empty() {
-            let choices = (0..self.lens.len()).map(|idx| self.choice(idx, &self.echo, &[], 0, None));
-            out.extend(choices.map(|choice| self.chunk(json!([choice]))));
+        for (idx, echo) in self.echoes.iter().enumerate().filter(|(_, echo)| !echo.is_empty()) {
+            out.push(self.chunk(json!([self.choice(idx, echo, &[], 0, None)])));
         }
     }
 
@@ -121,7 +119,7 @@ impl Form for Text {
         let choices = answers.into_iter().enumerate().map(|(idx, answer)| {
             let Answer { content, logprobs, done, .. } = answer;
             let reason = done.map(|done| finish_reason(done.reason, false));
-            self.choice(idx, &format!("{}{content}", self.echo), &logprobs[0], self.lens[idx], reason)
+            self.choice(idx, &format!("{}{content}", self.echoes[idx]), &logprobs[0], self.lens[idx], reason)
         });
         let choices = choices.collect();
         let mut object = headed(&self.head, KIND);

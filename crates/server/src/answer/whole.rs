@@ -21,12 +21,15 @@ pub(crate) struct Answer {
     pub(crate) calls: Vec<ToolCall>,
     /// Of the tokens of the content, and of the reasoning.
     pub(crate) logprobs: [Vec<Logprobs>; 2],
+    /// All of that in the order in which it was written.
+    pub(crate) pieces: Vec<Piece>,
     pub(crate) done: Option<Done>,
 }
 
 impl Answer {
     /// Adds a piece.
     pub(crate) fn push(&mut self, piece: Piece) {
+        self.pieces.push(piece.clone());
         let Piece { segment, logprobs } = piece;
         self.logprobs[usize::from(matches!(segment, Segment::Reasoning(_)))].extend(logprobs);
         match segment {

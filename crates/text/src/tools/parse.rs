@@ -1,9 +1,9 @@
 //! Reads calls out of an answer as it is written.
 //!
 //! Text arrives in arbitrary parts, and a mark may be cut anywhere: what may still become a mark is held back, nothing else. In
-//! DeepSeek's formats the name of a call is passed on when it is complete and its arguments as they come, so that whoever waits for a long
-//! argument sees it grow. Hermes' calls are passed on whole. A block that is none of these is passed on as text, as it stands: it
-//! is what the model said.
+//! every format the name of a call is passed on when it is complete and its arguments as they come, so that whoever waits for a long
+//! argument sees it grow. A Hermes call that begins in another way than its format says is passed on whole if it is one after all. A block
+//! that is none is passed on as text, as it stands: it is what the model said.
 
 use serde_json::Value;
 
@@ -16,7 +16,9 @@ const V3_CLOSE: &str = "\n```";
 
 /// Longest name of a call.
 const NAME_BYTES_MAX: usize = 256;
-/// Longest call in Hermes' format.
+/// Longest beginning of a call in Hermes' format.
+const HEAD_BYTES_MAX: usize = 2 * NAME_BYTES_MAX;
+/// Longest block in Hermes' format that is looked through.
 const CALL_BYTES_MAX: usize = 1 << 20;
 
 /// A part of an answer in which functions are called.
@@ -45,8 +47,12 @@ enum State {
     },
     /// After the last call.
     Over,
-    /// Within a call of Hermes.
-    Hermes,
+    /// At the beginning of a call of Hermes, before its arguments.
+    HermesHead,
+    /// Within its arguments; what has been passed on of them.
+    HermesArguments(String),
+    /// Within a block of Hermes that does not begin as calls do.
+    HermesBlock,
 }
 
 /// Follows one answer.
@@ -80,7 +86,17 @@ impl CallParser {
             State::Text => emit(&mut out, CallPart::Text, &held),
             State::Arguments { .. } => emit(&mut out, CallPart::Arguments, &held),
             State::Name => emit(&mut out, CallPart::Text, &format!("{CALL_BEGIN}{held}")),
-            State::Hermes => emit(&mut out, CallPart::Text, &format!("{HERMES_OPEN}{held}")),
+            State::HermesHead => match read_head(&held) {
+                Head::Cut(Some(name)) => emit(&mut out, CallPart::Begin, &name),
+                _ => emit(&mut out, CallPart::Text, &format!("{HERMES_OPEN}{held}")),
+            },
+            State::HermesArguments(ref written) => {
+                let whole = without_brace(&held);
+                let is_whole =
+                    serde_json::from_str::<serde::de::IgnoredAny>(&format!("{written}{whole}")).is_ok();
+                emit(&mut out, CallPart::Arguments, if is_whole { whole } else { &held });
+            }
+            State::HermesBlock => emit(&mut out, CallPart::Text, &format!("{HERMES_OPEN}{held}")),
             State::Calls | State::Over => {}
         }
         out
@@ -105,7 +121,9 @@ impl CallParser {
                 self.held.clear();
                 false
             }
-            State::Hermes => self.in_hermes(out),
+            State::HermesHead => self.in_hermes_head(out),
+            State::HermesArguments(_) => self.in_hermes_arguments(out),
+            State::HermesBlock => self.in_hermes_block(out),
         }
     }
 
@@ -115,7 +133,7 @@ impl CallParser {
             // Models set calls off with empty lines, which belong to the format.
             emit(out, CallPart::Text, text.trim_end_matches('\n'));
             self.held = rest.to_owned();
-            self.state = if self.format == CallFormat::Hermes { State::Hermes } else { State::Calls };
+            self.state = if self.format == CallFormat::Hermes { State::HermesHead } else { State::Calls };
             return true;
         }
         let certain = self.held.len() - held_back(&self.held, opening);
@@ -204,7 +222,38 @@ impl CallParser {
         false
     }
 
-    fn in_hermes(&mut self, out: &mut Vec<CallPart>) -> bool {
+    fn in_hermes_head(&mut self, out: &mut Vec<CallPart>) -> bool {
+        match read_head(&self.held) {
+            Head::Whole(name, end) if end <= HEAD_BYTES_MAX => {
+                emit(out, CallPart::Begin, &name);
+                self.held.drain(..end);
+                self.state = State::HermesArguments(String::new());
+            }
+            Head::Cut(_) if self.held.len() <= HEAD_BYTES_MAX => return false,
+            _ => self.state = State::HermesBlock,
+        }
+        true
+    }
+
+    fn in_hermes_arguments(&mut self, out: &mut Vec<CallPart>) -> bool {
+        if let Some((inner, rest)) = self.held.split_once(HERMES_CLOSE) {
+            emit(out, CallPart::Arguments, without_brace(inner));
+            self.held = rest.to_owned();
+            self.state = State::Text;
+            return true;
+        }
+        // The last brace is that of the object around name and arguments, and may be followed by the mark.
+        let certain = self.held.len() - held_back(&self.held, HERMES_CLOSE);
+        let certain = without_brace(&self.held[..certain]).len();
+        emit(out, CallPart::Arguments, &self.held[..certain]);
+        if let State::HermesArguments(written) = &mut self.state {
+            written.push_str(&self.held[..certain]);
+        }
+        self.held.drain(..certain);
+        false
+    }
+
+    fn in_hermes_block(&mut self, out: &mut Vec<CallPart>) -> bool {
         let Some((inner, rest)) = split_within(&self.held, HERMES_CLOSE, CALL_BYTES_MAX) else {
             return self.give_up_if_long(HERMES_OPEN, CALL_BYTES_MAX + HERMES_CLOSE.len(), out);
         };
@@ -219,6 +268,54 @@ impl CallParser {
         self.state = State::Text;
         true
     }
+}
+
+/// What stands before the arguments of a call.
+#[derive(Debug, PartialEq, Eq)]
+enum Head {
+    /// The name, and where the arguments begin.
+    Whole(String, usize),
+    /// The text ends before that; the name, if it is complete.
+    Cut(Option<String>),
+    /// It is something else.
+    None,
+}
+
+/// Reads `{"name": "…", "arguments": `, with any space between.
+fn read_head(text: &str) -> Head {
+    let mut rest = text;
+    let mut name = None;
+    for part in ["{", "\"name\"", ":", "", ",", "\"arguments\"", ":"] {
+        rest = rest.trim_start();
+        if part.is_empty() {
+            // The name: a JSON text.
+            let mut texts = serde_json::Deserializer::from_str(rest).into_iter::<String>();
+            match texts.next() {
+                Some(Ok(found)) if !found.is_empty() => name = Some(found),
+                Some(Err(error)) if error.is_eof() => return Head::Cut(None),
+                None => return Head::Cut(None),
+                _ => return Head::None,
+            }
+            rest = &rest[texts.byte_offset()..];
+        } else if let Some(after) = rest.strip_prefix(part) {
+            rest = after;
+        } else if part.starts_with(rest) {
+            return Head::Cut(name);
+        } else {
+            return Head::None;
+        }
+    }
+    match (name, rest.trim_start()) {
+        (Some(name), "") => Head::Cut(Some(name)),
+        (Some(name), arguments) => Head::Whole(name, text.len() - arguments.len()),
+        (None, _) => Head::None,
+    }
+}
+
+/// `text` without its last brace and the space around it.
+fn without_brace(text: &str) -> &str {
+    let text = text.trim_end();
+    text.strip_suffix('}').map_or(text, str::trim_end)
 }
 
 /// `text` around the first `mark`, if that begins within the first `longest` bytes.
