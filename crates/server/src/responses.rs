@@ -18,7 +18,7 @@ use crate::fields::Fields;
 use crate::generation::{Generation, Names};
 use crate::guard::Caller;
 use crate::state;
-use crate::tools::{Toolbox, read_format};
+use crate::tools::{Format, Toolbox, read_format};
 
 type Shared = State<Arc<state::State>>;
 
@@ -125,14 +125,7 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, caller: &Caller
     let toolbox = Toolbox::take(&mut fields)?;
     echoed.insert("tools".to_owned(), toolbox.to_json());
     let thinking = reasoning(&mut fields)?;
-    let mut format = None;
-    if let Some(mut text) = fields.take_object("text")? {
-        if let Some(asked) = text.take_object("format")? {
-            format = read_format("text.format", asked)?;
-        }
-        text.only("verbosity", &[json!("medium")])?;
-        text.finish()?;
-    }
+    let format = text_format(&mut fields)?;
     let logprobs = logprobs(&mut fields)?;
     let mut generation = Generation::take(&mut fields, state, NAMES)?;
     generation.logprobs = logprobs;
@@ -159,8 +152,8 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, caller: &Caller
     let prepared = conversation.prepare(state)?;
     check_len(state, conversation.param, prepared.tokens.len())?;
     let bounds = vec![conversation.bounds(state, &prepared)?];
-    let keeping =
-        store.then(|| Keeping { store: Arc::clone(&state.responses), owner: Vec::new(), messages: kept });
+    let owner = caller.as_bytes().to_vec();
+    let keeping = store.then(|| Keeping { store: Arc::clone(&state.responses), owner, messages: kept });
     Ok(Ask {
         form: Responses::new(&state.tokenizer, echoed, keeping, logprobs.is_some()),
         param: conversation.param,
@@ -170,6 +163,18 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, caller: &Caller
         bounds,
         generation,
     })
+}
+
+/// Takes what the text of the answer must look like.
+fn text_format(fields: &mut Fields) -> Result<Option<Format>, ApiError> {
+    let Some(mut text) = fields.take_object("text")? else { return Ok(None) };
+    let format = match text.take_object("format")? {
+        Some(asked) => read_format("text.format", asked)?,
+        None => None,
+    };
+    text.only("verbosity", &[json!("medium")])?;
+    text.finish()?;
+    Ok(format)
 }
 
 fn reasoning(fields: &mut Fields) -> Result<Thinking, ApiError> {

@@ -367,6 +367,14 @@ fn each_key_has_prompts_and_places_of_its_own() {
         [Some(0), Some(4), Some(0), Some(4)]
     );
     ask("three", &story(2)).refused(401, None, "API key");
+    let responses = |key: &str, body: Value| {
+        let header = format!("x-api-key: {key}\r\n");
+        server.ask("POST", "/v1/responses", &header, body.to_string().as_bytes())
+    };
+    let first = responses("one", json!({"input": "Once", "max_output_tokens": 2})).json();
+    let next = json!({"input": "And?", "max_output_tokens": 2, "previous_response_id": first["id"]});
+    assert_eq!(responses("one", next.clone()).status, 200);
+    responses("two", next).refused(404, Some("previous_response_id"), "no response");
     let endless = with(with(story(100_000), "stream", true.into()), "logit_bias", json!({ (END): -1000 }));
     let header = "Authorization: Bearer one\r\n";
     let mut first = server.send("POST", "/v1/chat/completions", header, endless.to_string().as_bytes());

@@ -187,6 +187,9 @@ fn what_is_wrong_with_tools_is_named() {
         "cannot be kept",
     );
     assert_eq!(ask(tool("f", json!({"type": "nothing"})), json!("auto")).status, 200, "nobody relies on it");
+    let lost =
+        json!([{"role": "user", "content": "x"}, {"role": "tool", "tool_call_id": "call_9", "content": "y"}]);
+    server.chat(&with(hot(9), "messages", lost)).refused(400, Some("messages[1].tool_call_id"), "`call_9`");
     let odd =
         json!([{"role": "user", "content": "x", "tool_calls": [{"id": "1", "function": {"name": "f"}}]}]);
     server.chat(&with(hot(9), "messages", odd)).refused(400, Some("messages[0].tool_calls"), "assistant");
