@@ -4,7 +4,8 @@
   benches/serve_load.py URL clients [COUNT] [SECONDS]   streaming clients; one answer in five is left midway, and beside them stand
                                                          a hundred half-sent requests and clients that never read
   benches/serve_load.py URL crowd [CONNECTIONS]          so many connections that say nothing, and one client that wants an answer
-  benches/serve_load.py URL speed [CLIENTS] [TOKENS]     tokens per second of all clients together, each with one answer
+  benches/serve_load.py URL speed [CLIENTS] [TOKENS] [IDS] tokens per second of all clients together, each with one answer; IDs of tokens that
+                                                         end an answer are ruled out, so that all have the same length
   benches/serve_load.py URL prefix [TOKENS]              time to the first token of a long prompt, unknown and known
 
 One line of JSON at the end. Resident memory is read from /proc, so server and load run on one machine.
@@ -162,11 +163,12 @@ def crowd(url, connections=10000):
             "failed_within_30_s": failed, "seconds_median": statistics.median(answered) if answered else None}
 
 
-def speed(url, count=8, tokens=128):
+def speed(url, count=8, tokens=128, *ends):
+    bias = {"logit_bias": {str(end): -100 for end in ends}}
     results = [None] * count
 
     def client(number):
-        results[number] = ask(url, f"Write a long story about the number {number}.", tokens)
+        results[number] = ask(url, f"Write a long story about the number {number}.", tokens, **bias)
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(count)]
     start = time.monotonic()

@@ -1,4 +1,4 @@
-//! The page at `/`: files of `web/`, which are part of the program.
+//! The page at `/`: files of `web/`, which are part of the program; and the description of the API at `/openapi.json`, which is another.
 //!
 //! They hold nothing but the page itself, so they are shown without a key; what the page asks for is asked with one. A policy forbids the
 //! page to load or to send anything from or to elsewhere.
@@ -17,7 +17,10 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 const IMAGE: &str = "image/svg+xml";
 
+const JSON: &str = "application/json";
+
 const PAGE: &str = include_str!("../../../web/index.html");
+const OPENAPI: &str = include_str!("../openapi.json");
 
 macro_rules! asset {
     ($name:literal, $kind:ident) => {
@@ -52,7 +55,11 @@ const ASSETS: &[(&str, &str, &str)] = &[
 
 /// Whether anyone may see what is at `path`.
 pub(crate) fn is_open(path: &str) -> bool {
-    path == "/" || path.starts_with("/assets/")
+    path == "/" || path == "/openapi.json" || path.starts_with("/assets/")
+}
+
+pub(crate) async fn openapi() -> Response {
+    shown(JSON, OPENAPI)
 }
 
 pub(crate) async fn page() -> Response {

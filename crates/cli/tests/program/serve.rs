@@ -387,6 +387,20 @@ fn each_key_has_prompts_and_places_of_its_own() {
 }
 
 #[test]
+fn a_crowd_that_says_nothing_stops_nobody() {
+    let server = Server::start(&[]);
+    // More than the server has places for, fewer than this process may have open.
+    let crowd: Vec<TcpStream> = (0..940).map(|_| server.connect()).collect();
+    let start = std::time::Instant::now();
+    for _ in 0..5 {
+        assert_eq!(server.chat(&story(2)).status, 200);
+    }
+    assert!(start.elapsed() < Duration::from_secs(10), "nobody waited for the crowd to be let go");
+    let mut first = &crowd[0];
+    assert_eq!(first.read(&mut [0]).ok(), Some(0), "the first to come made room");
+}
+
+#[test]
 fn a_full_server_says_so_and_who_leaves_makes_room() {
     let server = Server::start(&["--parallel", "1", "--queue", "0", "--ctx", "0", "--isa", "scalar"]);
     // The token that would end the story is out of the question; the context is 2048 tokens long.

@@ -342,6 +342,27 @@ fn the_page_is_there_and_loads_nothing_from_elsewhere() {
 }
 
 #[test]
+fn what_the_description_names_is_there() {
+    let server = Server::start(&[]);
+    let described = server.ask("GET", "/openapi.json", "", b"").json();
+    let paths = described["paths"].as_object().expect("paths");
+    assert!(paths.len() > 15, "{}", paths.len());
+    for (path, operations) in paths {
+        for method in
+            operations.as_object().expect("operations").keys().filter(|name| !name.starts_with("x-"))
+        {
+            if !["get", "post", "delete"].contains(&method.as_str()) {
+                continue;
+            }
+            let path = path.replace("{id}", "minnow").replace("{name}", "app.js");
+            let reply = server.ask(&method.to_uppercase(), &path, "", b"{}");
+            assert!(reply.status != 405, "{method} {path}: {reply:?}");
+            assert!(!reply.body.contains("there is nothing at"), "{method} {path}: {reply:?}");
+        }
+    }
+}
+
+#[test]
 fn other_names_and_addresses_reach_the_model() {
     let server = Server::start(&["--alias", "deepseek-chat", "--alias", "claude"]);
     let named = |name: &str| with(story(2), "model", json!(name));
