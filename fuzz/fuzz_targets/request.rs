@@ -52,6 +52,7 @@ fn reader() -> Reader {
         tokenizer: Tokenizer::new(spec).expect("a vocabulary"),
         style: PromptStyle::DeepseekV3 { reasoning: Reasoning::ByDefault },
         sampling: SamplingParams::default(),
+        rates: None,
     };
     Reader::new(service, 4096)
 }

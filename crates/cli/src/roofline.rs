@@ -65,13 +65,15 @@ impl Machine {
     }
 }
 
-/// The bounds of `threads` threads with the instructions `isa`: as kept in `cache_dir`, else measured and kept.
-pub(crate) fn bounds(cache_dir: &Path, isa: Isa, threads: usize) -> Bounds {
+/// The bounds of `threads` threads with the instructions `isa`, as kept in `cache_dir`.
+pub(crate) fn known_bounds(cache_dir: &Path, isa: Isa, threads: usize) -> Option<Bounds> {
     let kept = read_whole(&path(cache_dir)).and_then(|text| parse(&text, &Machine::this(isa)));
-    match kept.filter(|roofline| threads <= roofline.threads_max()) {
-        Some(roofline) => roofline.at(threads),
-        None => bounds_anew(cache_dir, isa, threads),
-    }
+    kept.filter(|roofline| threads <= roofline.threads_max()).map(|roofline| roofline.at(threads))
+}
+
+/// The same; where they are not kept, they are measured and kept.
+pub(crate) fn bounds(cache_dir: &Path, isa: Isa, threads: usize) -> Bounds {
+    known_bounds(cache_dir, isa, threads).unwrap_or_else(|| bounds_anew(cache_dir, isa, threads))
 }
 
 /// The bounds of `threads` threads with the instructions `isa`, measured now and kept in `cache_dir`.

@@ -16,6 +16,7 @@
 //! `text`, `messages`, `responses`, `answer`, `guard`, `error`, `metrics`, `log`, `page`, `tls`.
 
 mod answer;
+mod call_texts;
 mod chat;
 mod connections;
 mod constraint;
@@ -72,6 +73,17 @@ pub struct Service {
     pub style: PromptStyle,
     /// How tokens are chosen where a request does not say.
     pub sampling: SamplingParams,
+    /// What the machine gives, if it was measured.
+    pub rates: Option<Rates>,
+}
+
+/// What a machine gives: what `/metrics` holds the engine's work against.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Bytes per second from memory.
+    pub memory_bytes_per_s: f64,
+    /// Bytes per second from the drive with the experts, if there is one.
+    pub drive_bytes_per_s: Option<f64>,
 }
 
 /// To whom, and how many.
@@ -118,7 +130,7 @@ pub fn serve(
     listener.set_nonblocking(true).map_err(Error::Listen)?;
     let address = listener.local_addr().map_err(Error::Listen)?;
     let context_len = engine.context_len();
-    let metrics = Arc::new(Metrics::new(&service.name, BLOCK_LEN, engine.blocks().total()));
+    let metrics = Arc::new(Metrics::new(&service.name, service.rates, BLOCK_LEN, engine.blocks().total()));
     let log = Arc::new(Log::new(options.logs));
     let (jobs, worker) =
         worker::start(engine, Arc::clone(&metrics), Arc::clone(&log)).map_err(Error::Start)?;
@@ -154,7 +166,7 @@ impl Reader {
     /// A reader for a model whose context has `context_len` tokens.
     #[must_use]
     pub fn new(service: Service, context_len: usize) -> Self {
-        let metrics = Arc::new(Metrics::new(&service.name, BLOCK_LEN, 0));
+        let metrics = Arc::new(Metrics::new(&service.name, None, BLOCK_LEN, 0));
         let (jobs, _) = std::sync::mpsc::channel();
         let options = ServeOptions { keys: Vec::new(), places_per_key: 0, places: 0, tls: None, logs: false };
         Self(Arc::new(State::new(service, jobs, metrics, context_len, &options)))

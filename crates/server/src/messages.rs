@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use shoal_text::tools::ToolCall;
 use shoal_text::{Message, Role, Thinking};
 
@@ -39,14 +39,14 @@ pub(crate) async fn count_tokens(State(state): Shared, request: Request) -> Resu
 }
 
 fn count(state: &state::State, mut fields: Fields) -> Result<usize, ApiError> {
-    let mut conversation = read(&mut fields)?;
+    let mut conversation = read(&mut fields, state)?;
     Generation::check_model(&mut fields, state)?;
     finish(fields)?;
     Ok(conversation.prepare(state)?.tokens.len())
 }
 
 pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, _: &Caller) -> Result<Ask, ApiError> {
-    let mut conversation = read(&mut fields)?;
+    let mut conversation = read(&mut fields, state)?;
     if !fields.has("max_tokens") {
         return Err(ApiError::invalid(
             "max_tokens",
@@ -60,7 +60,7 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, _: &Caller) -> 
     check_len(state, conversation.param, prepared.tokens.len())?;
     let bounds = vec![conversation.bounds(state, &prepared)?];
     Ok(Ask {
-        form: Messages::new(prepared.tokens.len()),
+        form: Messages::new(prepared.tokens.len(), Arc::clone(&state.call_texts)),
         param: conversation.param,
         prompts: vec![prepared.tokens],
         reasoning_open: state.splits_reasoning().then_some(prepared.reasoning_open),
@@ -78,7 +78,7 @@ fn finish(mut fields: Fields) -> Result<(), ApiError> {
     fields.finish()
 }
 
-fn read(fields: &mut Fields) -> Result<Conversation, ApiError> {
+fn read(fields: &mut Fields, state: &state::State) -> Result<Conversation, ApiError> {
     let mut turns = Turns::default();
     if let Some(system) = fields.take::<Value>("system", "text or text blocks")? {
         turns.push(Message::new(Role::System, texts("system", system)?));
@@ -89,7 +89,7 @@ fn read(fields: &mut Fields) -> Result<Conversation, ApiError> {
         return Err(ApiError::invalid("messages", message));
     }
     for message in list {
-        read_message(message, &mut turns)?;
+        read_message(message, &mut turns, state)?;
     }
     let messages = turns.into_messages();
     let is_begun =
@@ -165,7 +165,7 @@ fn thinking(fields: &mut Fields) -> Result<(Thinking, Option<usize>), ApiError> 
 }
 
 /// Adds the messages that one of Anthropic's is: results of tools are parts of a user's.
-fn read_message(mut fields: Fields, turns: &mut Turns) -> Result<(), ApiError> {
+fn read_message(mut fields: Fields, turns: &mut Turns, state: &state::State) -> Result<(), ApiError> {
     let place = fields.place("role");
     let role = match fields.take::<String>("role", "a role")?.as_deref() {
         Some("user") => Role::User,
@@ -184,7 +184,7 @@ fn read_message(mut fields: Fields, turns: &mut Turns) -> Result<(), ApiError> {
     let mut results = 0;
     let count = blocks.len();
     for block in blocks {
-        results += usize::from(read_block(block, &mut message, turns)?);
+        results += usize::from(read_block(block, &mut message, turns, state)?);
     }
     if results < count || count == 0 {
         turns.push(message);
@@ -193,7 +193,12 @@ fn read_message(mut fields: Fields, turns: &mut Turns) -> Result<(), ApiError> {
 }
 
 /// Adds a block to the message that it is of, or, if it is the result of a tool, a message; says whether it was one.
-fn read_block(mut block: Fields, message: &mut Message, turns: &mut Turns) -> Result<bool, ApiError> {
+fn read_block(
+    mut block: Fields,
+    message: &mut Message,
+    turns: &mut Turns,
+    state: &state::State,
+) -> Result<bool, ApiError> {
     block.drop_labels(&["cache_control", "citations"]);
     let kind: Option<String> = block.take("type", "a type")?;
     let mut is_result = false;
@@ -205,10 +210,11 @@ fn read_block(mut block: Fields, message: &mut Message, turns: &mut Turns) -> Re
         }
         (Some("redacted_thinking"), Role::Assistant) => block.drop_labels(&["data"]),
         (Some("tool_use"), Role::Assistant) => {
-            let id = block.need("id", "an id")?;
+            let id: String = block.need("id", "an id")?;
             let name = block.need("name", "a name")?;
-            let input: Map<String, Value> = block.need("input", "an object")?;
-            let arguments = shoal_text::tools::arguments_text(&Value::Object(input));
+            let input = Value::Object(block.need("input", "an object")?);
+            let known = state.call_texts.get(&id, &input);
+            let arguments = known.unwrap_or_else(|| shoal_text::tools::arguments_text(&input));
             message.calls.push(ToolCall { id, name, arguments });
         }
         (Some("tool_result"), Role::User) => {

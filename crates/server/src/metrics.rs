@@ -18,6 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use shoal_engine::{Engine, StepReport};
 
+use crate::Rates;
 use crate::error::ApiError;
 use crate::state;
 use crate::worker::Done;
@@ -59,7 +60,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     /// All at zero, for a model of this name.
-    pub(crate) fn new(model: &str, block_len: usize, block_count: usize) -> Self {
+    pub(crate) fn new(model: &str, rates: Option<Rates>, block_len: usize, block_count: usize) -> Self {
         let labels = [("model_name".into(), model.to_owned().into())];
         let metrics = Self {
             registry: Registry::with_labels(labels.into_iter()),
@@ -82,7 +83,23 @@ impl Metrics {
             expert_hits: Counter::default(),
             expert_misses: Counter::default(),
         };
-        metrics.registered(block_len, block_count)
+        metrics.registered(block_len, block_count).with_rates(rates)
+    }
+
+    /// What the machine gives stands beside what is taken of it: `rate(shoal_disk_read_bytes_total)` over
+    /// `shoal_drive_bytes_per_second` is the duty of the drive, and likewise with weights and memory.
+    fn with_rates(mut self, rates: Option<Rates>) -> Self {
+        let Some(Rates { memory_bytes_per_s, drive_bytes_per_s }) = rates else { return self };
+        let mut say = |name: &str, help: &str, rate: f64| {
+            let gauge = Ratio::default();
+            gauge.set(rate);
+            self.registry.register(name, help, gauge);
+        };
+        say("shoal_memory_bytes_per_second", "What memory gives", memory_bytes_per_s);
+        if let Some(rate) = drive_bytes_per_s {
+            say("shoal_drive_bytes_per_second", "What the drive gives", rate);
+        }
+        self
     }
 
     fn registered(mut self, block_len: usize, block_count: usize) -> Self {

@@ -11,6 +11,7 @@ use shoal_text::tools::CallFormat;
 use shoal_text::{GrammarCompiler, PromptStyle, Tokenizer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::call_texts::CallTexts;
 use crate::error::ApiError;
 use crate::guard::Caller;
 use crate::metrics::Metrics;
@@ -37,6 +38,8 @@ pub(crate) struct State {
     pub(crate) started: u64,
     /// Answers that later requests go on from.
     pub(crate) responses: Arc<ResponseStore>,
+    /// The letters in which calls were written, for clients that send them back as values.
+    pub(crate) call_texts: Arc<CallTexts>,
     pub(crate) metrics: Arc<Metrics>,
     jobs: mpsc::Sender<Job>,
     places: Arc<Semaphore>,
@@ -57,7 +60,7 @@ impl State {
         context_len: usize,
         options: &ServeOptions,
     ) -> Self {
-        let Service { name, aliases, tokenizer, style, sampling } = service;
+        let Service { name, aliases, tokenizer, style, sampling, .. } = service;
         let ids = (0..tokenizer.vocab_len() as u32).map(TokenId);
         let call_format = style.call_format(&tokenizer);
         let end_tokens = ids.filter(|&id| tokenizer.is_end(id)).collect();
@@ -73,6 +76,7 @@ impl State {
             is_ready: AtomicBool::new(true),
             started: now(),
             responses: Arc::default(),
+            call_texts: Arc::default(),
             metrics,
             jobs,
             places: Arc::new(Semaphore::new(options.places)),

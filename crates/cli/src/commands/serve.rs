@@ -31,7 +31,7 @@ pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result
     let address = listener.local_addr().context("the address that was taken")?;
     let sequences = usize::from(args.parallel);
     let runtime =
-        Runtime::new(&args.runtime, Measure::Never, environment)?.for_many(sequences, args.kv_dir.is_some());
+        Runtime::new(&args.runtime, Measure::Known, environment)?.for_many(sequences, args.kv_dir.is_some());
     let loaded = load(open_model(args.model.as_deref(), environment)?, &runtime)?;
     let name = served_name(args.model.as_deref(), &loaded);
     eprintln!("{}", loaded.division.line());
@@ -41,6 +41,10 @@ pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result
         name: name.clone(),
         aliases: args.alias.clone(),
         sampling: sampling(&SamplingArgs::default(), &loaded.style),
+        rates: loaded.rates.as_ref().map(|rates| shoal_server::Rates {
+            memory_bytes_per_s: rates.bounds.read_bytes_per_s,
+            drive_bytes_per_s: rates.drive_bytes_per_s,
+        }),
         // Minnow goes on with what it is given.
         style: if loaded.name == MINNOW { PromptStyle::plain(&loaded.tokenizer) } else { loaded.style },
         tokenizer: loaded.tokenizer,

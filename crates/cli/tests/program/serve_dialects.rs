@@ -104,6 +104,11 @@ fn tools_are_used_in_anthropics_words() {
     let partial: String =
         events.iter().filter_map(|(_, data)| data["delta"]["partial_json"].as_str()).collect();
     assert_eq!(serde_json::from_str::<Value>(&partial).expect("JSON"), block["input"]);
+    // What comes back as a value stands as it was written: the whole call is known.
+    let told = json!([asked["messages"][0], {"role": "assistant", "content": [block]},
+                      {"role": "user", "content": [{"type": "tool_result", "tool_use_id": block["id"], "content": "rain"}]}]);
+    let told = with(with(asked.clone(), "messages", told), "max_tokens", json!(2));
+    assert_eq!(server.post("/v1/messages", &told).status, 200);
     let messages = json!([
         {"role": "user", "content": "Weather?"},
         {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm.", "signature": "s"}, {"type": "text", "text": "I look."}, block]},

@@ -3,12 +3,15 @@
 //! A message is a list of blocks: thinking, text, uses of tools. In a stream each block is opened, grown and closed; the message itself
 //! begins when it is known how much of the prompt was cached, which its first event says.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use shoal_engine::FinishReason;
 use shoal_text::Segment;
 
 use super::openai::timings;
 use super::{Answer, Event, Form, Head, Totals};
+use crate::call_texts::CallTexts;
 use crate::error::ApiError;
 use crate::worker::{Done, Piece, Progress};
 
@@ -31,13 +34,15 @@ pub(crate) struct Messages {
     open: Option<Block>,
     /// Blocks so far.
     count: usize,
-    /// Uses of tools so far.
+    /// Uses of tools so far, and the arguments of the last.
     uses: usize,
+    arguments: String,
+    call_texts: Arc<CallTexts>,
     stop: Value,
 }
 
 impl Messages {
-    pub(crate) fn new(prompt_tokens: usize) -> Box<Self> {
+    pub(crate) fn new(prompt_tokens: usize, call_texts: Arc<CallTexts>) -> Box<Self> {
         Box::new(Self {
             head: Head::default(),
             prompt_tokens,
@@ -46,6 +51,8 @@ impl Messages {
             open: None,
             count: 0,
             uses: 0,
+            arguments: String::new(),
+            call_texts,
             stop: Value::Null,
         })
     }
@@ -91,6 +98,9 @@ impl Messages {
 
     fn close(&mut self, out: &mut Vec<Event>) {
         let Some(block) = self.open.take() else { return };
+        if block == Block::ToolUse {
+            self.call_texts.put(self.use_id(self.uses - 1), std::mem::take(&mut self.arguments));
+        }
         if block == Block::Thinking {
             self.delta(json!({ "type": "signature_delta", "signature": SIGNATURE }), out);
         }
@@ -143,6 +153,7 @@ impl Form for Messages {
                 self.open(Block::ToolUse, block, out);
             }
             Segment::CallArguments(text) => {
+                self.arguments.push_str(&text);
                 self.delta(json!({ "type": "input_json_delta", "partial_json": text }), out);
             }
         }
@@ -179,6 +190,7 @@ impl Form for Messages {
             // What was cut off is no JSON; Anthropic's documentation has this for it.
             let input: Value = serde_json::from_str(&call.arguments)
                 .unwrap_or_else(|_| json!({ "INVALID_JSON": call.arguments }));
+            self.call_texts.put(self.use_id(idx), call.arguments);
             blocks.push(
                 json!({ "type": "tool_use", "id": self.use_id(idx), "name": call.name, "input": input }),
             );
