@@ -14,7 +14,12 @@ install_s=900
 tests_s=900
 
 finish() {
-  [ -z "$server" ] || { kill "$server" 2>/dev/null && wait "$server" 2>/dev/null; }
+  if [ -n "$server" ] && kill "$server" 2>/dev/null; then
+    # It lets answers end; one that takes too long is not waited for.
+    for _ in $(seq 50); do kill -0 "$server" 2>/dev/null || break; sleep 0.1; done
+    kill -KILL "$server" 2>/dev/null
+    wait "$server" 2>/dev/null
+  fi
   rm -rf "$scratch"
 }
 trap finish EXIT
@@ -24,7 +29,7 @@ if [ ! -x /usr/bin/chromium ]; then
   root=()
   [ "$(id -u)" -eq 0 ] || root=(sudo)
   "${root[@]}" timeout $install_s apt-get update -qq || exit 1
-  "${root[@]}" env DEBIAN_FRONTEND=noninteractive timeout $install_s apt-get install -y -qq --no-install-recommends chromium >"$scratch/apt.log" 2>&1 ||
+  "${root[@]}" env DEBIAN_FRONTEND=noninteractive timeout $install_s apt-get install -y -qq chromium >"$scratch/apt.log" 2>&1 ||
     { cat "$scratch/apt.log" >&2; exit 1; }
 fi
 
@@ -35,7 +40,7 @@ server=$!
 # The server is on this machine, so no proxy is asked.
 export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1 SHOAL_URL=
 until_s=$((SECONDS + start_s))
-until [ -n "$SHOAL_URL" ] && node -e 'fetch(process.argv[1]).then((a) => process.exit(!a.ok), () => process.exit(1))' "$SHOAL_URL/ready"; do
+until [ -n "$SHOAL_URL" ] && node -e 'fetch(process.argv[1]).then((a) => process.exit(a.ok ? 0 : 1), () => process.exit(1))' "$SHOAL_URL/ready"; do
   if ! kill -0 "$server" 2>/dev/null || [ $SECONDS -ge $until_s ]; then
     cat "$scratch/server.log" >&2
     echo "there is no server after $start_s seconds, or it has ended" >&2

@@ -9,6 +9,7 @@ use anyhow::bail;
 use serde::Serialize;
 use shoal_base::Bytes;
 use shoal_checkpoint::Checkpoint;
+use shoal_model::kv_cache::BLOCK_LEN;
 use shoal_model::memory::{Footprint, scratch_bytes};
 use shoal_model::{KvCache, ModelConfig};
 
@@ -27,6 +28,20 @@ const CHUNK_IN_MEMORY: usize = 512;
 pub(crate) fn working_memory(config: &ModelConfig, context_len: usize) -> u64 {
     let chunk = CHUNK_IN_MEMORY.min(context_len);
     resident_memory() + PROGRAM_GROWTH + scratch_bytes(config, chunk, context_len)
+}
+
+/// What the memory is to be divided for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    /// All that the process may use; `None` if nobody says.
+    pub(crate) memory: Option<Bytes>,
+    pub(crate) context_len: usize,
+    /// How many contexts at a time.
+    pub(crate) sequences: usize,
+    /// Tokens of a prompt that are read in one step, if that is said.
+    pub(crate) chunk: Option<usize>,
+    /// KV blocks on their way to files and back.
+    pub(crate) blocks_in_files: usize,
 }
 
 /// Memory by purpose, in bytes.
@@ -61,13 +76,12 @@ impl Division {
         name: &str,
         checkpoint: &Checkpoint,
         config: &ModelConfig,
-        memory: Option<Bytes>,
-        context_len: usize,
-        sequences: usize,
-        chunk: Option<usize>,
+        wish: Wish,
     ) -> anyhow::Result<Self> {
+        let Wish { memory, context_len, sequences, chunk, blocks_in_files } = wish;
         let footprint = Footprint::of(checkpoint, config);
-        let program = resident_memory() + PROGRAM_GROWTH;
+        let on_their_way = KvCache::bytes_for(config, blocks_in_files * BLOCK_LEN);
+        let program = resident_memory() + PROGRAM_GROWTH + on_their_way;
         let kv = sequences as u64 * KvCache::bytes_for(config, context_len);
         let scratch = |chunk: usize| scratch_bytes(config, chunk.min(context_len), context_len);
         let fixed = program + footprint.fixed() + kv;
@@ -173,12 +187,16 @@ mod tests {
     use super::*;
     use shoal_testkit::golden_dir;
 
+    const fn wish(memory: Option<Bytes>, context_len: usize, chunk: Option<usize>) -> Wish {
+        Wish { memory, context_len, sequences: 1, chunk, blocks_in_files: 0 }
+    }
+
     #[test]
     fn a_refusal_names_every_part_and_the_longest_context_that_fits() {
         let path = golden_dir("deepseek_v2_lite").join("model.gguf");
         let checkpoint = Checkpoint::open(&path).expect("the golden checkpoint reads");
         let config = ModelConfig::read(&checkpoint).expect("a golden checkpoint");
-        let enough = Division::new("it", &checkpoint, &config, None, 256, 1, Some(64)).expect("no bound");
+        let enough = Division::new("it", &checkpoint, &config, wish(None, 256, Some(64))).expect("no bound");
         assert!(enough.is_resident() && enough.expert_slots == 24, "{enough:?}");
         let slot = enough.experts / 24;
 
@@ -186,7 +204,7 @@ mod tests {
         let block = KvCache::bytes_for(&config, 64);
         let refused = |memory: u64| {
             let memory = Some(Bytes(memory));
-            Division::new("it", &checkpoint, &config, memory, 256, 1, Some(64))
+            Division::new("it", &checkpoint, &config, wish(memory, 256, Some(64)))
                 .expect_err("too little")
                 .to_string()
         };
@@ -217,7 +235,7 @@ mod tests {
         let config = ModelConfig::read(&checkpoint).expect("a golden checkpoint");
         let memory = Bytes(resident_memory() + PROGRAM_GROWTH + (16 << 20));
         let division =
-            Division::new("it", &checkpoint, &config, Some(memory), 128, 1, None).expect("it fits");
+            Division::new("it", &checkpoint, &config, wish(Some(memory), 128, None)).expect("it fits");
         assert!(division.sum() <= memory.0 && division.prefill_chunk <= 128, "{division:?}");
         assert!(division.line().contains(" experts "), "{}", division.line());
     }

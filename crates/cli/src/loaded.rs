@@ -9,15 +9,14 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use shoal_base::{Bytes, TokenId};
 use shoal_checkpoint::{Checkpoint, Metadata};
-use shoal_engine::kv_blocks::BLOCK_LEN;
 use shoal_engine::kv_files::BLOCKS_IN_MEMORY;
 use shoal_kernels::roofline::Bounds;
 use shoal_kernels::{Cpu, Isa, Pool, pool::physical_core_count};
-use shoal_model::{IoMode, KvCache, Model, ModelConfig, OpenOptions};
+use shoal_model::{IoMode, Model, ModelConfig, OpenOptions};
 use shoal_text::{PromptStyle, Tokenizer, VocabSpec};
 
 use crate::args::RuntimeArgs;
-use crate::division::Division;
+use crate::division::{Division, Wish};
 use crate::environment::Environment;
 use crate::machine::available_memory;
 use crate::meter::Rates;
@@ -138,11 +137,14 @@ pub(crate) fn load(checkpoint: Checkpoint, runtime: &Runtime) -> anyhow::Result<
         Some(ctx) => ctx.min(longest),
     };
     let bounds = runtime.bounds();
-    let (memory, sequences, chunk) = (runtime.memory, runtime.sequences, runtime.prefill_chunk);
-    let kv_spare =
-        if runtime.keeps_kv { KvCache::bytes_for(&config, BLOCKS_IN_MEMORY * BLOCK_LEN) } else { 0 };
-    let memory = memory.map(|memory| Bytes(memory.0.saturating_sub(kv_spare)));
-    let division = Division::new(&name, &checkpoint, &config, memory, context_len, sequences, chunk)?;
+    let wish = Wish {
+        memory: runtime.memory,
+        context_len,
+        sequences: runtime.sequences,
+        chunk: runtime.prefill_chunk,
+        blocks_in_files: if runtime.keeps_kv { BLOCKS_IN_MEMORY } else { 0 },
+    };
+    let division = Division::new(&name, &checkpoint, &config, wish)?;
     let identity = if runtime.keeps_kv { Some(identity(&checkpoint, runtime.isa)?) } else { None };
     let bar = loading_bar(&name);
     let progress = |done, total| {
