@@ -204,7 +204,7 @@ pub(crate) struct ServeArgs {
     /// be read back out of the files, so keep the folder to yourself
     #[arg(long, value_name = "FOLDER")]
     pub(crate) kv_dir: Option<PathBuf>,
-    /// Most that the folder may take
+    /// Most that the folder may take, for all models together
     #[arg(long, value_name = "SIZE", default_value = "8GiB", requires = "kv_dir")]
     pub(crate) kv_quota: Bytes,
     /// Write a line of JSON about each request to standard error; nothing of what is said stands in it

@@ -134,6 +134,25 @@ fn a_full_folder_loses_the_ends_of_what_was_used_longest_ago() {
 }
 
 #[test]
+fn models_share_the_room_and_the_one_used_longest_ago_goes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let block = engine(folder.path(), "a", GIB).block_bytes() as u64 + 332;
+    for identity in ["a", "b"] {
+        answer(&mut engine(folder.path(), identity, GIB), prompt(300, 1));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    // Eight blocks of others are more than half of twelve; what b has is less.
+    let mut third = engine(folder.path(), "c", Bytes(12 * block));
+    assert_eq!(files(folder.path(), ".kv").len(), 4);
+    answer(&mut third, prompt(500, 2));
+    answer(&mut third, prompt(300, 3));
+    drop(third);
+    assert_eq!(files(folder.path(), ".kv").len(), 12, "all of them together");
+    assert_eq!(answer(&mut engine(folder.path(), "b", GIB), prompt(300, 1)).1, 256);
+    assert_eq!(answer(&mut engine(folder.path(), "a", GIB), prompt(300, 1)).1, 0);
+}
+
+#[test]
 fn what_is_no_block_is_left_alone_and_a_folder_has_one_owner() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut owner = engine(folder.path(), "a", GIB);

@@ -53,7 +53,9 @@ impl Folder {
     /// The folder for the model of this identity within `path`; both are made if they are not there, for this user alone.
     pub(super) fn open(path: &Path, identity: &str, quota: u64) -> Result<Self, FolderError> {
         let digest = Sha256::digest(identity.as_bytes());
-        let path = path.join(hex(&digest[..16]));
+        let name = hex(&digest[..16]);
+        let all = path;
+        let path = all.join(&name);
         let failed = |source| FolderError::Folder { path: path.clone(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
         let lock =
@@ -64,6 +66,7 @@ impl Folder {
             Err(TryLockError::WouldBlock) => return Err(FolderError::InUse { path: path.clone() }),
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
+        let quota = quota.saturating_sub(others(all, &name, quota).map_err(failed)?);
         let listing = std::fs::read_dir(&path).map_err(failed)?;
         let mut folder = Self {
             path: path.clone(),
@@ -163,6 +166,35 @@ impl Folder {
         }
         Some((self.path.join(file_name(key, &entry.before)), entry))
     }
+}
+
+/// What the folders of models other than `own` take together. When that is more than half of the quota, the ones that were used longest ago
+/// and that nobody uses now are forgotten.
+fn others(path: &Path, own: &str, quota: u64) -> std::io::Result<u64> {
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let is_model = entry.file_name().to_str().is_some_and(|name| unhex(name).is_some() && name != own);
+        if is_model && entry.file_type()?.is_dir() {
+            let (mut bytes, mut used) = (0, SystemTime::UNIX_EPOCH);
+            for file in std::fs::read_dir(entry.path())? {
+                let meta = file?.metadata()?;
+                bytes += meta.len();
+                used = used.max(meta.modified().unwrap_or(SystemTime::UNIX_EPOCH));
+            }
+            folders.push((used, bytes, entry.path()));
+        }
+    }
+    folders.sort();
+    let mut all: u64 = folders.iter().map(|(_, bytes, _)| bytes).sum();
+    for (_, bytes, path) in folders {
+        let lock = File::open(path.join(LOCK));
+        let is_free = lock.is_ok_and(|lock| lock.try_lock().is_ok());
+        if all > quota / 2 && is_free && std::fs::remove_dir_all(&path).is_ok() {
+            all -= bytes;
+        }
+    }
+    Ok(all)
 }
 
 /// Writes a block's file; the folder is not locked while the drive works.
