@@ -38,7 +38,7 @@ timeout $install_s npm --prefix "$here" ci --loglevel=error --no-audit --no-fund
 "$binary" serve minnow --port 0 >"$scratch/server.log" 2>&1 &
 server=$!
 # The server is on this machine, so no proxy is asked.
-export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1 SHOAL_URL=
+export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1 SHOAL_URL= TMPDIR=$scratch
 until_s=$((SECONDS + start_s))
 until [ -n "$SHOAL_URL" ] && node -e 'fetch(process.argv[1]).then((a) => process.exit(a.ok ? 0 : 1), () => process.exit(1))' "$SHOAL_URL/ready"; do
   if ! kill -0 "$server" 2>/dev/null || [ $SECONDS -ge $until_s ]; then

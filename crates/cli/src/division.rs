@@ -42,6 +42,8 @@ pub(crate) struct Wish {
     pub(crate) chunk: Option<usize>,
     /// KV blocks on their way to files and back.
     pub(crate) blocks_in_files: usize,
+    /// Bytes that a server takes for requests.
+    pub(crate) server: u64,
 }
 
 /// Memory by purpose, in bytes.
@@ -78,10 +80,10 @@ impl Division {
         config: &ModelConfig,
         wish: Wish,
     ) -> anyhow::Result<Self> {
-        let Wish { memory, context_len, sequences, chunk, blocks_in_files } = wish;
+        let Wish { memory, context_len, sequences, chunk, blocks_in_files, server } = wish;
         let footprint = Footprint::of(checkpoint, config);
         let on_their_way = KvCache::bytes_for(config, blocks_in_files * BLOCK_LEN);
-        let program = resident_memory() + PROGRAM_GROWTH + on_their_way;
+        let program = resident_memory() + PROGRAM_GROWTH + on_their_way + server;
         let kv = sequences as u64 * KvCache::bytes_for(config, context_len);
         let scratch = |chunk: usize| scratch_bytes(config, chunk.min(context_len), context_len);
         let fixed = program + footprint.fixed() + kv;
@@ -188,7 +190,7 @@ mod tests {
     use shoal_testkit::golden_dir;
 
     const fn wish(memory: Option<Bytes>, context_len: usize, chunk: Option<usize>) -> Wish {
-        Wish { memory, context_len, sequences: 1, chunk, blocks_in_files: 0 }
+        Wish { memory, context_len, sequences: 1, chunk, blocks_in_files: 0, server: 0 }
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub(crate) struct Runtime {
     sequences: usize,
     /// Whether KV blocks are kept in files.
     keeps_kv: bool,
+    /// Bytes that a server takes for requests.
+    server: u64,
     measure: Measure,
     cache_dir: PathBuf,
 }
@@ -97,14 +99,16 @@ impl Runtime {
             prefill_chunk,
             sequences: 1,
             keeps_kv: false,
+            server: 0,
             measure,
             cache_dir,
         })
     }
 
-    /// The same with room for so many conversations at a time, and for KV blocks on their way to files if they are kept there.
-    pub(crate) fn for_many(self, sequences: usize, keeps_kv: bool) -> Self {
-        Self { sequences, keeps_kv, ..self }
+    /// The same for a server: with room for so many conversations at a time, for requests, and for KV blocks on their way to files if they are
+    /// kept there.
+    pub(crate) fn for_server(self, sequences: usize, keeps_kv: bool) -> Self {
+        Self { sequences, keeps_kv, server: shoal_server::MEMORY_MAX, ..self }
     }
 }
 
@@ -143,6 +147,7 @@ pub(crate) fn load(checkpoint: Checkpoint, runtime: &Runtime) -> anyhow::Result<
         sequences: runtime.sequences,
         chunk: runtime.prefill_chunk,
         blocks_in_files: if runtime.keeps_kv { BLOCKS_IN_MEMORY } else { 0 },
+        server: runtime.server,
     };
     let division = Division::new(&name, &checkpoint, &config, wish)?;
     let identity = if runtime.keeps_kv { Some(identity(&checkpoint, runtime.isa)?) } else { None };

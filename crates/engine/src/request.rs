@@ -31,6 +31,15 @@ pub struct TokenSet {
 }
 
 impl TokenSet {
+    /// Adds `token`.
+    pub fn insert(&mut self, token: TokenId) {
+        let word = token.idx() / 32;
+        if self.bits.len() <= word {
+            self.bits.resize(word + 1, 0);
+        }
+        self.bits[word] |= 1 << (token.0 % 32);
+    }
+
     /// Whether `token` is in it.
     #[must_use]
     pub fn contains(&self, token: TokenId) -> bool {

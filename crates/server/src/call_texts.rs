@@ -10,8 +10,11 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::Value;
 
 /// Most calls, and most bytes of one.
-const CALLS_MAX: usize = 1024;
-const BYTES_MAX: usize = 16 << 10;
+const CALLS_MAX: usize = 512;
+const BYTES_MAX: usize = 8 << 10;
+
+/// Memory that they take at most.
+pub(crate) const MEMORY_MAX: usize = CALLS_MAX * (BYTES_MAX + 256);
 
 #[derive(Debug, Default)]
 struct Inner {

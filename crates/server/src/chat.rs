@@ -138,8 +138,15 @@ fn read_message(mut fields: Fields, turns: &mut Turns) -> Result<bool, ApiError>
         None if role == Role::Assistant => String::new(),
         _ => return bad(fields.place("content"), "expected text"),
     };
+    if role != Role::Assistant {
+        fields.only("reasoning_content", &[])?;
+        fields.only("reasoning", &[])?;
+    }
     let reasoning: Option<String> = fields.take("reasoning_content", "text")?;
     let other: Option<String> = fields.take("reasoning", "text")?;
+    if reasoning.is_some() && other.is_some() && reasoning != other {
+        return bad(fields.place("reasoning"), "`reasoning_content` says something else; say it once");
+    }
     let calls = calls(&mut fields)?;
     if !calls.is_empty() && role != Role::Assistant {
         return bad(fields.place("tool_calls"), "only the assistant calls tools");
@@ -159,8 +166,7 @@ fn read_message(mut fields: Fields, turns: &mut Turns) -> Result<bool, ApiError>
     // The models' formats have no place for names.
     fields.only("name", &[])?;
     fields.finish()?;
-    let reasoning = reasoning.or(other).filter(|_| role == Role::Assistant);
-    turns.push(Message { role, content, reasoning, calls });
+    turns.push(Message { role, content, reasoning: reasoning.or(other), calls });
     Ok(is_prefix)
 }
 

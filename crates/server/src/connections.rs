@@ -28,11 +28,14 @@ use tokio_rustls::TlsAcceptor;
 /// How long the head of a request may take, and how long a connection may be idle.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
 
+/// Most bytes of a head, and of what is read or written at a time.
+pub(crate) const HEAD_BYTES_MAX: usize = 32 << 10;
+
 /// How long a client may take nothing of what is sent to it.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Connections at a time: below the 1,024 files that a process may usually have open.
-const CONNECTIONS_MAX: usize = 900;
+pub(crate) const CONNECTIONS_MAX: usize = 900;
 
 /// How long to wait when the system has no connection to give, such as when too many files are open, and for a connection that was
 /// told to close.
@@ -156,7 +159,7 @@ impl Connection {
         });
         let service = TowerToHyperService::new(self.app.layer(heard));
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
+        http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX).max_buf_size(HEAD_BYTES_MAX);
         let _ = self.watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await;
     }
 }

@@ -5,11 +5,24 @@
 
 use shoal_base::TokenId;
 use shoal_engine::{Constraint, TokenSet};
-use shoal_text::{Grammar, THINK_CLOSE, Tokenizer};
+use shoal_text::{Grammar, THINK_CLOSE, THINK_OPEN, Tokenizer};
+
+/// Whether an answer begins with reasoning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reasoning {
+    /// It does not.
+    No,
+    /// The prompt has opened it.
+    Open,
+    /// The model may open it with its first token.
+    MayOpen,
+}
 
 /// Where an answer is, and what binds it there.
 pub(crate) struct Bounds {
-    /// The token that closes reasoning, while it is open.
+    /// The token that opens reasoning, before the first token if it may come.
+    opening: Option<TokenId>,
+    /// The token that closes reasoning, while it is open or may still be opened.
     closing: Option<TokenId>,
     /// Tokens that reasoning may still take.
     reasoning_left: Option<usize>,
@@ -22,11 +35,16 @@ impl Bounds {
     /// The bounds of an answer; `None` if there are none.
     pub(crate) fn of(
         tokenizer: &Tokenizer,
-        reasoning_open: bool,
+        reasoning: Reasoning,
         reasoning_max: Option<usize>,
         grammar: Option<Grammar>,
     ) -> Option<Box<dyn Constraint>> {
-        let closing = if reasoning_open { tokenizer.special(THINK_CLOSE) } else { None };
+        let (open, close) = (tokenizer.special(THINK_OPEN), tokenizer.special(THINK_CLOSE));
+        let (opening, closing) = match reasoning {
+            Reasoning::No => (None, None),
+            Reasoning::Open => (None, close),
+            Reasoning::MayOpen => open.zip(close).unzip(),
+        };
         let reasoning_left = reasoning_max.filter(|_| closing.is_some());
         if grammar.is_none() && reasoning_left.is_none() {
             return None;
@@ -35,12 +53,17 @@ impl Bounds {
         for id in (0..tokenizer.vocab_len() as u32).map(TokenId).filter(|&id| tokenizer.is_end(id)) {
             going_on.bits[id.idx() / 32] &= !(1 << (id.0 % 32));
         }
-        Some(Box::new(Self { closing, reasoning_left, grammar, going_on }))
+        Some(Box::new(Self { opening, closing, reasoning_left, grammar, going_on }))
     }
 }
 
 impl Constraint for Bounds {
     fn allowed(&mut self) -> Result<Option<TokenSet>, String> {
+        if let (Some(opening), Some(grammar)) = (self.opening, &mut self.grammar) {
+            let mut first = TokenSet { bits: grammar.allowed().map_err(cannot_be_kept)? };
+            first.insert(opening);
+            return Ok(Some(first));
+        }
         if let Some(closing) = self.closing {
             return Ok(match (self.reasoning_left, &self.grammar) {
                 (Some(0), _) => Some(only(closing)),
@@ -49,13 +72,16 @@ impl Constraint for Bounds {
             });
         }
         let Some(grammar) = &mut self.grammar else { return Ok(None) };
-        let bits = grammar
-            .allowed()
-            .map_err(|why| format!("the format that was asked for cannot be kept: {why}"))?;
+        let bits = grammar.allowed().map_err(cannot_be_kept)?;
         Ok(Some(TokenSet { bits }))
     }
 
     fn accept(&mut self, token: TokenId) -> Result<(), String> {
+        if let Some(opening) = self.opening.take()
+            && token != opening
+        {
+            self.closing = None;
+        }
         if let Some(closing) = self.closing {
             if token == closing {
                 self.closing = None;
@@ -71,7 +97,11 @@ impl Constraint for Bounds {
 }
 
 fn only(token: TokenId) -> TokenSet {
-    let mut bits = vec![0; token.idx() / 32 + 1];
-    bits[token.idx() / 32] = 1 << (token.0 % 32);
-    TokenSet { bits }
+    let mut set = TokenSet::default();
+    set.insert(token);
+    set
+}
+
+fn cannot_be_kept(why: String) -> String {
+    format!("the format that was asked for cannot be kept: {why}")
 }

@@ -6,7 +6,7 @@ use shoal_base::TokenId;
 use shoal_engine::Constraint;
 use shoal_text::{Message, Piece, PromptStyle, Role, Shape, THINK_CLOSE, Thinking};
 
-use crate::constraint::Bounds;
+use crate::constraint::{Bounds, Reasoning};
 use crate::error::ApiError;
 use crate::state::State;
 use crate::tools::{Format, Toolbox};
@@ -46,6 +46,10 @@ impl Conversation {
             let message = format!("`{}`: an answer that is begun goes with a question before it", self.param);
             return Err(ApiError::invalid(self.param, message));
         }
+        if self.is_begun && self.messages.last().is_some_and(|last| !last.calls.is_empty()) {
+            let message = format!("`{}`: an answer that is begun has no calls yet", self.param);
+            return Err(ApiError::invalid(self.param, message));
+        }
         let begun = if self.is_begun { self.messages.pop() } else { None };
         // A begun answer has its reasoning behind it, if it has any.
         let thinking = if begun.is_some() { Thinking::Off } else { self.thinking };
@@ -65,7 +69,12 @@ impl Conversation {
             prompt.pieces.push(Piece::Text(begun.content));
         }
         let tokens = state.tokenizer.encode_pieces(&prompt.pieces).map_err(invalid)?;
-        let is_thinking = prompt.reasoning_open || self.template_thinks(state, thinking);
+        let may_open = self.template_thinks(state, thinking);
+        if may_open && self.reasoning_max.is_some() {
+            let message = "this model opens its reasoning itself, so its length cannot be bounded by this server; leave the bound out";
+            return Err(ApiError::invalid(self.param, message.to_owned()));
+        }
+        let is_thinking = prompt.reasoning_open || may_open;
         Ok(Prepared { tokens, reasoning_open: prompt.reasoning_open, is_thinking })
     }
 
@@ -113,7 +122,18 @@ impl Conversation {
             (None, Some(shape)) => Some(compile(shape, param)?),
             (None, None) => None,
         };
-        Ok(Bounds::of(&state.tokenizer, prepared.reasoning_open, self.reasoning_max, grammar))
+        Ok(Bounds::of(
+            &state.tokenizer,
+            if prepared.reasoning_open {
+                Reasoning::Open
+            } else if prepared.is_thinking {
+                Reasoning::MayOpen
+            } else {
+                Reasoning::No
+            },
+            self.reasoning_max,
+            grammar,
+        ))
     }
 
     /// Whether calls are told apart in the answer.
@@ -121,6 +141,9 @@ impl Conversation {
         !self.toolbox.offered().is_empty()
     }
 }
+
+/// Most calls of a message that results refer to.
+const CALLS_MAX: usize = 128;
 
 /// The messages of a conversation as they are read, with results of calls in the order of the calls: the models know them by that.
 #[derive(Debug, Default)]
@@ -163,6 +186,10 @@ impl Turns {
     ) -> Result<(), ApiError> {
         let first = self.messages.len() - self.results.len();
         let calls = first.checked_sub(1).map_or(&[][..], |last| &self.messages[last].calls);
+        if calls.len() > CALLS_MAX {
+            let message = format!("`{place}`: expected at most {CALLS_MAX} calls in a message before it");
+            return Err(ApiError::invalid(place, message));
+        }
         let mut open = (0..calls.len()).filter(|call| !self.results.contains(call));
         let Some(call) = open.find(|&call| id.is_none_or(|id| calls[call].id == id)) else {
             let found = id.unwrap_or("none");

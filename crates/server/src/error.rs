@@ -2,7 +2,7 @@
 //! `{"type": "error", "error": {"type", "message"}}` for Anthropic's.
 
 use axum::Json;
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -96,9 +96,10 @@ impl ApiError {
         json!({ "type": "error", "error": { "type": kind, "message": self.message } })
     }
 
-    /// The response that says it to a client that asked for `path`.
-    pub(crate) fn respond_to(self, path: &str) -> Response {
-        if path.starts_with("/v1/messages") || path.starts_with("/anthropic/") {
+    /// The response that says it to a client that asked for `path`, in the words of its API.
+    pub(crate) fn respond_to(self, path: &str, headers: &HeaderMap) -> Response {
+        let is_anthropic = headers.contains_key("anthropic-version");
+        if is_anthropic || path.starts_with("/v1/messages") || path.starts_with("/anthropic/") {
             let body = Json(self.to_anthropic());
             return self.respond(body);
         }
@@ -132,12 +133,12 @@ impl IntoResponse for ApiError {
     }
 }
 
-pub(crate) async fn no_such_path(uri: Uri) -> Response {
+pub(crate) async fn no_such_path(uri: Uri, headers: HeaderMap) -> Response {
     let error = ApiError::body(StatusCode::NOT_FOUND, format!("there is nothing at `{}`", uri.path()));
-    error.respond_to(uri.path())
+    error.respond_to(uri.path(), &headers)
 }
 
-pub(crate) async fn wrong_method(uri: Uri) -> Response {
+pub(crate) async fn wrong_method(uri: Uri, headers: HeaderMap) -> Response {
     let message = format!("`{}` is not asked in this way; see its method in the documentation", uri.path());
-    ApiError::body(StatusCode::METHOD_NOT_ALLOWED, message).respond_to(uri.path())
+    ApiError::body(StatusCode::METHOD_NOT_ALLOWED, message).respond_to(uri.path(), &headers)
 }

@@ -136,6 +136,22 @@ impl Fields {
     }
 }
 
+/// Bytes that the values of a body take when they are understood, beside the bytes that it has.
+pub(crate) fn bytes_of_values(body: &[u8]) -> usize {
+    let (mut count, mut in_text, mut is_escaped) = (1usize, false, false);
+    for byte in body {
+        match (in_text, byte) {
+            (true, _) if is_escaped => is_escaped = false,
+            (true, b'\\') => is_escaped = true,
+            (_, b'"') => in_text = !in_text,
+            (false, b',' | b'[' | b'{') => count += 1,
+            _ => {}
+        }
+    }
+    // Lists grow by doubling; an entry of an object has a name as well.
+    count.saturating_mul(2 * (size_of::<Value>() + size_of::<String>()))
+}
+
 /// A whole number that was written with a fraction of nothing, as JSON allows.
 fn whole(value: Value) -> Value {
     const EXACT_MAX: f64 = (1u64 << 53) as f64;
@@ -207,6 +223,14 @@ mod tests {
             assert!(Fields::parse(body).is_err(), "{}", String::from_utf8_lossy(body));
         }
         assert!(Fields::parse("[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn what_values_take_is_known_beforehand() {
+        let one = bytes_of_values(b"1");
+        assert_eq!(bytes_of_values(b"[1,2,3]"), 4 * one);
+        assert_eq!(bytes_of_values(br#"{"a,[{": "x\",,,", "b": [{}]}"#), 5 * one, "texts are one value each");
+        assert!(bytes_of_values("[0".repeat(100).as_bytes()) >= 100 * size_of::<Value>());
     }
 
     #[test]

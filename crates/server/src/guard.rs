@@ -106,7 +106,7 @@ pub(crate) async fn check(State(guard): State<Arc<Guard>>, mut request: Request,
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(error) => error.respond_to(request.uri().path()),
+        Err(error) => error.respond_to(request.uri().path(), request.headers()),
     }
 }
 

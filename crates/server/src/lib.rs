@@ -61,6 +61,12 @@ pub use tls::{TlsError, TlsFiles};
 /// Most bytes of a request.
 const BODY_BYTES_MAX: usize = 8 << 20;
 
+/// Memory that a server takes beside its engine at the most: heads of requests, bodies and what is made of them, stored answers.
+pub const MEMORY_MAX: u64 = (connections::CONNECTIONS_MAX * connections::HEAD_BYTES_MAX
+    + state::BODIES_BYTES_MAX
+    + responses_store::BYTES_MAX
+    + call_texts::MEMORY_MAX) as u64;
+
 /// What is served.
 pub struct Service {
     /// What clients call the model.

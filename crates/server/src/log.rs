@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use crate::state::now;
 
 const ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What Anthropic's clients call it.
+const ID_TOO: HeaderName = HeaderName::from_static("request-id");
 
 /// Longest id of a caller's.
 const ID_BYTES_MAX: usize = 128;
@@ -68,6 +70,7 @@ pub(crate) async fn requests(State(log): State<Arc<Log>>, mut request: Request, 
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(ID_TOO, value.clone());
         response.headers_mut().insert(ID, value);
     }
     let status = response.status().as_u16();

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Value, json};
 use shoal_text::tools::ToolCall;
 use shoal_text::{Message, Role, Thinking};
 
 use crate::answer::{Ask, Messages, answer, check_len, read_body};
+use crate::chat::part_text;
 use crate::conversation::{Conversation, Turns};
 use crate::error::ApiError;
 use crate::fields::Fields;
@@ -25,16 +27,20 @@ const NAMES: Names = Names { max_tokens: &["max_tokens"], stop: "stop_sequences"
 type Shared = State<Arc<state::State>>;
 
 pub(crate) async fn create(State(state): Shared, request: Request) -> Result<Response, Response> {
-    answer(state, request, ask).await.map_err(|error| error.respond_to(PATH))
+    answer(state, request, ask).await.map_err(|error| error.respond_to(PATH, &HeaderMap::new()))
 }
 
 pub(crate) async fn count_tokens(State(state): Shared, request: Request) -> Result<Json<Value>, Response> {
     let count = async move {
         let body = read_body(&state, request).await?;
-        let counted = tokio::task::spawn_blocking(move || count(&state, Fields::parse(&body.bytes)?));
+        let counted = tokio::task::spawn_blocking(move || {
+            // The body's share of memory goes with it.
+            let body = body;
+            count(&state, Fields::parse(&body.bytes)?)
+        });
         counted.await.map_err(|error| ApiError::internal(error.to_string()))?
     };
-    let tokens = count.await.map_err(|error: ApiError| error.respond_to(PATH))?;
+    let tokens = count.await.map_err(|error: ApiError| error.respond_to(PATH, &HeaderMap::new()))?;
     Ok(Json(json!({ "input_tokens": tokens })))
 }
 
@@ -99,6 +105,7 @@ fn read(fields: &mut Fields, state: &state::State) -> Result<Conversation, ApiEr
     let mut format = None;
     let mut effort = None;
     if let Some(mut output) = fields.take_object("output_config")? {
+        // The models know no levels: they reason or they do not, which `thinking` says.
         effort = output.take::<String>("effort", "an effort")?;
         if let Some(asked) = output.take_object("format")? {
             format = read_format("output_config.format", asked)?;
@@ -178,6 +185,13 @@ fn read_message(mut fields: Fields, turns: &mut Turns, state: &state::State) -> 
         turns.push(Message::new(role, text));
         return fields.finish();
     }
+    if !fields.has("content") {
+        let place = fields.place("content");
+        return Err(ApiError::invalid(
+            &place,
+            format!("`{place}`: expected text or a list of blocks, found none"),
+        ));
+    }
     let blocks = fields.take_objects("content", "text or a list of blocks")?;
     fields.finish()?;
     let mut message = Message::new(role, "");
@@ -242,13 +256,12 @@ fn texts(place: &str, value: Value) -> Result<String, ApiError> {
     let bad = || ApiError::invalid(place, format!("`{place}`: expected text or text blocks"));
     match value {
         Value::String(text) => Ok(text),
-        Value::Array(blocks) => {
-            let text = |block: &Value| {
-                let is_text = block.get("type")? == "text";
-                is_text.then(|| block.get("text")?.as_str().map(str::to_owned))?
-            };
-            blocks.iter().map(text).collect::<Option<Vec<_>>>().map(|texts| texts.concat()).ok_or_else(bad)
-        }
+        Value::Array(blocks) => blocks
+            .iter()
+            .map(part_text)
+            .collect::<Option<Vec<_>>>()
+            .map(|texts| texts.concat())
+            .ok_or_else(bad),
         _ => Err(bad()),
     }
 }

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
@@ -32,6 +33,7 @@ fn anthropic_model(state: &state::State) -> Value {
         "type": "model",
         "id": state.name,
         "display_name": state.name,
+        "lifecycle": "active",
         // When a model was made stands in no file; Anthropic's documentation has this for what is not known.
         "created_at": "1970-01-01T00:00:00Z",
     })
@@ -41,10 +43,10 @@ pub(crate) async fn one(
     State(state): Shared,
     headers: HeaderMap,
     id: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, ApiError> {
-    let Path(id) = id.map_err(|_| ApiError::no_model("?", &state.name))?;
+) -> Result<Json<Value>, Response> {
+    let id = id.map_or_else(|_| "?".to_owned(), |Path(id)| id);
     match (state.is_called(&id), headers.contains_key("anthropic-version")) {
-        (false, _) => Err(ApiError::no_model(&id, &state.name)),
+        (false, _) => Err(ApiError::no_model(&id, &state.name).respond_to("/v1/models", &headers)),
         (true, false) => Ok(Json(model(&state))),
         (true, true) => Ok(Json(anthropic_model(&state))),
     }

@@ -4,7 +4,8 @@
 //! page to load or to send anything from or to elsewhere.
 
 use axum::extract::Path;
-use axum::http::{HeaderName, StatusCode, Uri, header};
+use axum::extract::rejection::PathRejection;
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::error::no_such_path;
@@ -66,10 +67,15 @@ pub(crate) async fn page() -> Response {
     shown(HTML, PAGE)
 }
 
-pub(crate) async fn asset(Path(name): Path<String>, uri: Uri) -> Response {
+pub(crate) async fn asset(
+    name: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let name = name.map_or_else(|_| String::new(), |Path(name)| name);
     match ASSETS.iter().find(|(known, ..)| *known == name) {
         Some((_, kind, text)) => shown(kind, text),
-        None => no_such_path(uri).await,
+        None => no_such_path(uri, headers).await,
     }
 }
 

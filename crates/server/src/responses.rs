@@ -36,7 +36,8 @@ pub(crate) async fn get(
 ) -> Result<Json<Value>, ApiError> {
     let Path(id) = id.map_err(|_| missing("id", "?"))?;
     let stored = state.responses.get(&id, caller.as_bytes());
-    stored.map(|stored| Json(stored.response)).ok_or_else(|| missing("id", &id))
+    let response = stored.and_then(|stored| serde_json::from_str(&stored.response).ok());
+    response.map(Json).ok_or_else(|| missing("id", &id))
 }
 
 /// Forgets one.

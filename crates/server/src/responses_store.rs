@@ -6,31 +6,34 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde_json::Value;
 use shoal_text::Message;
+use shoal_text::tools::ToolCall;
 
 /// Most answers, and most bytes of them together.
 const COUNT_MAX: usize = 256;
-const BYTES_MAX: usize = 16 << 20;
+pub(crate) const BYTES_MAX: usize = 16 << 20;
 
 /// An answer, and the conversation up to its end.
 #[derive(Clone, Debug)]
 pub(crate) struct Stored {
     pub(crate) owner: Vec<u8>,
     pub(crate) messages: Vec<Message>,
-    pub(crate) response: Value,
+    /// The response as JSON.
+    pub(crate) response: String,
 }
 
 impl Stored {
     fn bytes(&self) -> usize {
         let of = |message: &Message| {
-            let calls = message.calls.iter().map(|call| call.arguments.len() + call.name.len());
+            let calls = message.calls.iter();
+            let calls = calls
+                .map(|call| call.id.len() + call.name.len() + call.arguments.len() + size_of::<ToolCall>());
             message.content.len()
                 + message.reasoning.as_ref().map_or(0, String::len)
                 + calls.sum::<usize>()
                 + 64
         };
-        self.messages.iter().map(of).sum::<usize>() + self.response.to_string().len()
+        self.messages.iter().map(of).sum::<usize>() + self.response.len()
     }
 }
 
@@ -100,7 +103,7 @@ mod tests {
 
     fn stored(len: usize) -> Stored {
         let messages = vec![Message::new(Role::User, "x".repeat(len))];
-        Stored { owner: b"a".to_vec(), messages, response: Value::Null }
+        Stored { owner: b"a".to_vec(), messages, response: String::new() }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::worker::{Job, Place};
 use crate::{ServeOptions, Service};
 
 /// Memory for the bodies of all requests together, until they are understood: of the longest ones, nearly four.
-const BODIES_BYTES_MAX: usize = 32 << 20;
+pub(crate) const BODIES_BYTES_MAX: usize = 32 << 20;
 
 pub(crate) struct State {
     pub(crate) name: String,

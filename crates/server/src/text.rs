@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use serde::Serialize;
 use serde_json::{Value, json};
 use shoal_base::TokenId;
 use shoal_engine::Constraint;
@@ -12,7 +13,7 @@ use shoal_text::{Detokenizer, Piece};
 
 use crate::answer::{Ask, Text, answer, check_len, read_body};
 use crate::chat::check_top_logprobs;
-use crate::constraint::Bounds;
+use crate::constraint::{Bounds, Reasoning};
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::generation::{Generation, Names, refuse_what_is_not_there};
@@ -109,7 +110,7 @@ fn bounds(state: &state::State, format: Option<&Format>) -> Result<Option<Box<dy
     let Some(Format { shape, param }) = format else { return Ok(None) };
     let grammar = state.grammars()?.compile(shape);
     let grammar = grammar.map_err(|error| ApiError::invalid(param, format!("`{param}`: {error}")))?;
-    Ok(Bounds::of(&state.tokenizer, false, None, Some(grammar)))
+    Ok(Bounds::of(&state.tokenizer, Reasoning::No, None, Some(grammar)))
 }
 
 /// What models call the marks around a text with a gap: before it, in place of the gap, after it.
@@ -155,33 +156,49 @@ fn given_tokens(state: &state::State, param: &str, list: Value) -> Result<Vec<To
     Ok(ids.ok_or_else(bad)?.into_iter().map(TokenId).collect())
 }
 
+/// Tokens as they go out: a list of numbers, which as JSON values would take many times their memory.
+#[derive(Serialize)]
+pub(crate) struct Tokens {
+    tokens: Vec<u32>,
+}
+
 /// `{"content": TEXT}` to `{"tokens": [ID, …]}`; `"add_special": true` begins as a sequence does.
-pub(crate) async fn tokenize(State(state): Shared, request: Request) -> Result<Json<Value>, ApiError> {
-    let mut fields = Fields::parse(&read_body(&state, request).await?.bytes)?;
-    let missing = || ApiError::invalid("content", "`content`: expected a text, found none".to_owned());
-    let text: String = fields.take("content", "a text")?.ok_or_else(missing)?;
-    let is_begun = fields.take("add_special", "true or false")?.unwrap_or(false);
-    fields.finish()?;
+pub(crate) async fn tokenize(State(state): Shared, request: Request) -> Result<Json<Tokens>, ApiError> {
+    let body = read_body(&state, request).await?;
     let tokens = tokio::task::spawn_blocking(move || {
+        // The body's share of memory goes with it.
+        let body = body;
+        let mut fields = Fields::parse(&body.bytes)?;
+        let text: String = fields.need("content", "a text")?;
+        let is_begun = fields.take("add_special", "true or false")?.unwrap_or(false);
+        fields.finish()?;
         let begun = text_tokens(&state, "content", text)?;
         let first =
             if is_begun || !state.tokenizer.adds_bos() { 0 } else { state.tokenizer.bos().iter().count() };
-        Ok(begun[first..].iter().map(|token| token.0).collect::<Vec<u32>>())
+        Ok(Tokens { tokens: begun[first..].iter().map(|token| token.0).collect() })
     });
-    let tokens = tokens.await.map_err(|error| ApiError::internal(error.to_string()))??;
-    Ok(Json(json!({ "tokens": tokens })))
+    tokens.await.map_err(|error| ApiError::internal(error.to_string()))?.map(Json)
 }
 
-/// `{"tokens": [ID, …]}` to `{"content": TEXT}`.
+/// `{"tokens": [ID, …]}` to `{"content": TEXT}`; no more of them than a context has.
 pub(crate) async fn detokenize(State(state): Shared, request: Request) -> Result<Json<Value>, ApiError> {
-    let mut fields = Fields::parse(&read_body(&state, request).await?.bytes)?;
-    let tokens = fields.take::<Value>("tokens", "a list of token ids")?.unwrap_or_default();
-    fields.finish()?;
-    let mut detokenizer = Detokenizer::new(&state.tokenizer);
-    let mut text = String::new();
-    for token in given_tokens(&state, "tokens", tokens)? {
-        text.push_str(&detokenizer.push(token));
-    }
-    text.push_str(&detokenizer.finish());
-    Ok(Json(json!({ "content": text })))
+    let body = read_body(&state, request).await?;
+    let text = tokio::task::spawn_blocking(move || {
+        let body = body;
+        let mut fields = Fields::parse(&body.bytes)?;
+        let tokens = fields.take::<Value>("tokens", "a list of token ids")?.unwrap_or_default();
+        fields.finish()?;
+        let tokens = given_tokens(&state, "tokens", tokens)?;
+        if tokens.len() > state.context_len {
+            let (found, most) = (tokens.len(), state.context_len);
+            let message =
+                format!("`tokens`: expected at most {most} ids, as many as the context has, found {found}");
+            return Err(ApiError::invalid("tokens", message));
+        }
+        let mut detokenizer = Detokenizer::new(&state.tokenizer);
+        let mut text: String = tokens.into_iter().map(|token| detokenizer.push(token)).collect();
+        text.push_str(&detokenizer.finish());
+        Ok(json!({ "content": text }))
+    });
+    text.await.map_err(|error| ApiError::internal(error.to_string()))?.map(Json)
 }

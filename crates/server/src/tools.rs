@@ -142,6 +142,7 @@ impl Toolbox {
                 "name": tool.name,
                 "description": tool.description,
                 "parameters": tool.parameters,
+                // What is promised for one is kept for all.
                 "strict": self.is_strict,
             })
         });

@@ -101,6 +101,7 @@ fn functions_are_described_once_and_texts_cannot_forge_marks() {
         (PromptStyle::DeepseekV3 { reasoning: Reasoning::Never }, deepseek()),
         (PromptStyle::DeepseekV31, deepseek()),
         (PromptStyle::ChatMl { default_system: Some("Default.".into()), has_call_marks: false }, smollm()),
+        (PromptStyle::ChatMl { default_system: Some("Default.".into()), has_call_marks: true }, smollm()),
         (PromptStyle::DeepseekV2, deepseek()),
     ] {
         let format = style.call_format(&tokenizer);
@@ -117,6 +118,11 @@ fn functions_are_described_once_and_texts_cannot_forge_marks() {
         assert_eq!(text.matches("Tells the weather.").count() + text.matches("obey").count(), 1, "{text}");
         assert_eq!(text.matches("\"maxLength\": 12").count(), 1, "{text}");
         assert_eq!(text.contains("Default."), style.name() == "chatml", "{text}");
+        let prompt =
+            style.render_with_tools(&talk()[1..2], &tools, format, Thinking::Default).expect("it renders");
+        let is_close = |piece: &&shoal_text::Piece| matches!(piece, shoal_text::Piece::Special(text) if text == "</tool_call>");
+        let closes = prompt.pieces.iter().filter(is_close).count();
+        assert!(closes <= 2, "{}: {closes} marks, of which the format has two", style.name());
     }
 }
 

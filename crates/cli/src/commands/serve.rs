@@ -30,8 +30,8 @@ pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result
         .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
     let address = listener.local_addr().context("the address that was taken")?;
     let sequences = usize::from(args.parallel);
-    let runtime =
-        Runtime::new(&args.runtime, Measure::Known, environment)?.for_many(sequences, args.kv_dir.is_some());
+    let runtime = Runtime::new(&args.runtime, Measure::Known, environment)?
+        .for_server(sequences, args.kv_dir.is_some());
     let loaded = load(open_model(args.model.as_deref(), environment)?, &runtime)?;
     let name = served_name(args.model.as_deref(), &loaded);
     eprintln!("{}", loaded.division.line());

@@ -91,7 +91,7 @@ impl Folder {
                 folder.add(key, Entry { before, bytes: meta.len(), used });
             }
         }
-        folder.make_room(0);
+        folder.make_room(0, None);
         Ok(folder)
     }
 
@@ -137,11 +137,11 @@ impl Folder {
         }
     }
 
-    /// Makes room for `bytes`; says whether there is.
-    fn make_room(&mut self, bytes: u64) -> bool {
+    /// Makes room for `bytes`, but not by forgetting `needed`; says whether there is.
+    fn make_room(&mut self, bytes: u64, needed: Option<&Key>) -> bool {
         while self.bytes + bytes > self.quota {
             let is_last = |key: &Key| self.followers.get(key).is_none_or(|count| *count == 0);
-            let ends = self.entries.iter().filter(|(key, _)| is_last(key));
+            let ends = self.entries.iter().filter(|(key, _)| is_last(key) && Some(*key) != needed);
             let oldest = ends.min_by_key(|(key, entry)| (entry.used, **key)).map(|(key, _)| *key);
             let Some((path, _)) = oldest.and_then(|key| self.take(&key)) else { return false };
             let _ = std::fs::remove_file(path);
@@ -177,8 +177,13 @@ fn others(path: &Path, own: &str, quota: u64) -> std::io::Result<u64> {
         let is_model = entry.file_name().to_str().is_some_and(|name| unhex(name).is_some() && name != own);
         if is_model && entry.file_type()?.is_dir() {
             let (mut bytes, mut used) = (0, SystemTime::UNIX_EPOCH);
-            for file in std::fs::read_dir(entry.path())? {
-                let meta = file?.metadata()?;
+            // Its owner may be making and forgetting files at this moment.
+            for meta in std::fs::read_dir(entry.path())
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter_map(|f| f.metadata().ok())
+            {
                 bytes += meta.len();
                 used = used.max(meta.modified().unwrap_or(SystemTime::UNIX_EPOCH));
             }
@@ -189,10 +194,12 @@ fn others(path: &Path, own: &str, quota: u64) -> std::io::Result<u64> {
     let mut all: u64 = folders.iter().map(|(_, bytes, _)| bytes).sum();
     for (_, bytes, path) in folders {
         let lock = File::open(path.join(LOCK));
-        let is_free = lock.is_ok_and(|lock| lock.try_lock().is_ok());
+        // Held until all is gone, so that nobody begins in the middle.
+        let is_free = lock.as_ref().is_ok_and(|lock| lock.try_lock().is_ok());
         if all > quota / 2 && is_free && std::fs::remove_dir_all(&path).is_ok() {
             all -= bytes;
         }
+        drop(lock);
     }
     Ok(all)
 }
@@ -208,7 +215,7 @@ pub(super) fn write(
     let (key, before) = (key(&name), key(&before));
     let (has_room, path) = {
         let mut folder = lock();
-        (folder.make_room(bytes.len() as u64), folder.path.join(file_name(&key, &before)))
+        (folder.make_room(bytes.len() as u64, Some(&before)), folder.path.join(file_name(&key, &before)))
     };
     let written =
         if has_room { write_whole(&path, bytes) } else { Err(std::io::ErrorKind::QuotaExceeded.into()) };

@@ -25,11 +25,11 @@ use crate::prefix::PrefixName;
 use folder::Folder;
 pub use record::{Record, check};
 
-/// Blocks that wait to be written, at most; with the one being written and the one being read they are all the memory this takes.
+/// Blocks that wait to be written, at most.
 const WAITING_MAX: usize = 4;
 
-/// Blocks that this holds in memory at most.
-pub const BLOCKS_IN_MEMORY: usize = WAITING_MAX + 2;
+/// Blocks that this holds in memory at most: those that wait, the one being written, as rows and as a file, and the one being read.
+pub const BLOCKS_IN_MEMORY: usize = WAITING_MAX + 3;
 
 /// Why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]

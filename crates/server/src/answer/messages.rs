@@ -149,8 +149,8 @@ impl Form for Messages {
             Segment::CallBegin(name) => {
                 let block =
                     json!({ "type": "tool_use", "id": self.use_id(self.uses), "name": name, "input": {} });
-                self.uses += 1;
                 self.open(Block::ToolUse, block, out);
+                self.uses += 1;
             }
             Segment::CallArguments(text) => {
                 self.arguments.push_str(&text);

@@ -32,7 +32,7 @@ pub(crate) use whole::Answer;
 
 use crate::BODY_BYTES_MAX;
 use crate::error::ApiError;
-use crate::fields::Fields;
+use crate::fields::{Fields, bytes_of_values};
 use crate::generation::Generation;
 use crate::guard::Caller;
 use crate::log::RequestId;
@@ -177,6 +177,7 @@ pub(crate) async fn answer(
 pub(crate) struct Body {
     pub(crate) bytes: Bytes,
     _share: OwnedSemaphorePermit,
+    _share_of_values: OwnedSemaphorePermit,
 }
 
 /// The body of `request`, within its limits.
@@ -195,7 +196,9 @@ pub(crate) async fn read_body(state: &State, request: Request) -> Result<Body, A
         return Err(ApiError::body(StatusCode::REQUEST_TIMEOUT, message));
     };
     let bytes = body.map_err(|rejection| ApiError::body(rejection.status(), rejection.body_text()))?;
-    Ok(Body { bytes, _share: share })
+    // A short body may have many values.
+    let values = state.take_body_share(bytes_of_values(&bytes))?;
+    Ok(Body { bytes, _share: share, _share_of_values: values })
 }
 
 /// Whether a prompt leaves room for an answer.

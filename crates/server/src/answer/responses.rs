@@ -230,7 +230,7 @@ impl Responses {
         let response = self.response(status, Some(totals), Value::Null);
         if let Some(Keeping { store, owner, mut messages }) = self.keeping.take() {
             messages.push(self.said.clone());
-            store.put(self.head.id.clone(), Stored { owner, messages, response: response.clone() });
+            store.put(self.head.id.clone(), Stored { owner, messages, response: response.to_string() });
         }
         response
     }

@@ -69,7 +69,8 @@ pub(super) fn v3(messages: &[Message], tools: &[Tool], reasoning: Reasoning, thi
     let mut after_results = false;
     for message in messages {
         match message.role {
-            Role::System => {}
+            // They stand at the front.
+            Role::System => continue,
             Role::Tool => {
                 if after_results {
                     pieces.text("\n")

@@ -62,8 +62,9 @@ fn list(tools: &[Tool], pieces: &mut Pieces) {
 }
 
 fn hermes(tools: &[Tool], pieces: &mut Pieces) {
-    let text = hermes_text(tools);
-    let mut rest = text.as_str();
+    pieces.text(&hermes_list(tools));
+    // Only these marks are the format's; what functions say of themselves is text.
+    let mut rest = HERMES_HOW;
     while let Some((at, mark)) =
         [HERMES_OPEN, HERMES_CLOSE].into_iter().filter_map(|mark| Some((rest.find(mark)?, mark))).min()
     {
@@ -74,8 +75,18 @@ fn hermes(tools: &[Tool], pieces: &mut Pieces) {
     pieces.text(rest);
 }
 
-/// The functions in the words of Qwen2.5's template.
+/// How a call is written.
+const HERMES_HOW: &str = "\n</tools>\n\nFor each function call, return a json object with function name and arguments within \
+                          <tool_call></tool_call> XML tags:\n<tool_call>\n\
+                          {\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call>";
+
+/// All of it in plain text.
 pub(super) fn hermes_text(tools: &[Tool]) -> String {
+    hermes_list(tools) + HERMES_HOW
+}
+
+/// The functions in the words of Qwen2.5's template.
+fn hermes_list(tools: &[Tool]) -> String {
     let mut text = String::from(
         "# Tools\n\nYou may call one or more functions to assist with the user query.\n\n\
          You are provided with function signatures within <tools></tools> XML tags:\n<tools>",
@@ -91,10 +102,5 @@ pub(super) fn hermes_text(tools: &[Tool]) -> String {
         text.push('\n');
         text.push_str(&spaced_json(&signature));
     }
-    text.push_str(&format!(
-        "\n</tools>\n\nFor each function call, return a json object with function name and arguments within \
-         {HERMES_OPEN}{HERMES_CLOSE} XML tags:\n{HERMES_OPEN}\n\
-         {{\"name\": <function-name>, \"arguments\": <args-json-object>}}\n{HERMES_CLOSE}"
-    ));
     text
 }

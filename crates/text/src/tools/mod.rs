@@ -93,18 +93,21 @@ pub enum Demand {
 }
 
 impl CallFormat {
-    /// The control tokens that the format is written with.
+    /// The marks that the format is written with: tokens in the vocabularies of models that were trained on it, Hermes' plain text in others.
     #[must_use]
     pub const fn marks(self) -> &'static [&'static str] {
         match self {
             Self::DeepseekV3 | Self::DeepseekV31 => &[CALLS_BEGIN, CALLS_END, CALL_BEGIN, CALL_END, SEP],
-            Self::Hermes => &[],
+            Self::Hermes => &[HERMES_OPEN, HERMES_CLOSE],
         }
     }
 
     /// Whether a vocabulary has what the format is written with.
     #[must_use]
     pub fn fits(self, tokenizer: &Tokenizer) -> bool {
+        if self == Self::Hermes {
+            return true;
+        }
         let results: &[&str] = match self {
             Self::DeepseekV3 => &[OUTPUTS_BEGIN, OUTPUTS_END, OUTPUT_BEGIN, OUTPUT_END],
             Self::DeepseekV31 => &[OUTPUT_BEGIN, OUTPUT_END],

@@ -167,7 +167,7 @@ impl CallParser {
         let Some((before, rest)) = split_within(&self.held, SEP, NAME_BYTES_MAX) else {
             return self.give_up_if_long(CALL_BEGIN, NAME_BYTES_MAX + SEP.len(), out);
         };
-        let (name, arguments, is_fenced) = if before == V3_KIND {
+        let (name, arguments, is_fenced) = if self.format == CallFormat::DeepseekV3 && before == V3_KIND {
             // V3: the name stands after the mark, in front of the fence.
             match split_within(rest, V3_OPEN, NAME_BYTES_MAX) {
                 Some((name, arguments)) => (name, arguments, true),
