@@ -278,7 +278,7 @@ impl Worker {
         running.send(rest);
         let now = Instant::now();
         let first = running.first_token.unwrap_or(now);
-        let stopped_by = running.answer.stopped_by().map(str::to_owned);
+        let stopped_by = running.answer.stopped_by();
         let (prompt_time, completion_time) = (first - running.started, now - first);
         let done = Done { reason, stopped_by, prompt_time, completion_time, ..running.done.clone() };
         let why = if reason == FinishReason::Length { "length" } else { "stop" };

@@ -16,13 +16,29 @@ pub struct Detokenizer {
     pending: Vec<u8>,
     /// Control tokens that print their text all the same.
     shown: Vec<TokenId>,
+    /// Tokens that are marks; if there are any, no other token's text can be taken for one.
+    marks: Vec<TokenId>,
+}
+
+/// Stands behind every `<` that is no mark's, where marks are told from their spelling: a character of plane 16, which is for private use and
+/// means nothing.
+const GUARD: char = '\u{10F5F0}';
+
+/// `text` as the model wrote it.
+pub(crate) fn unguarded(text: String) -> String {
+    if text.contains(GUARD) { text.replace(GUARD, "") } else { text }
+}
+
+/// `text` as it looks where it is no mark.
+pub(crate) fn guarded(text: &str) -> String {
+    text.replace(GUARD, "").replace('<', &format!("<{GUARD}"))
 }
 
 impl Detokenizer {
     /// A detokenizer at the start of a text.
     #[must_use]
     pub fn new(tokenizer: &Tokenizer) -> Self {
-        Self { tokenizer: tokenizer.clone(), pending: Vec::new(), shown: Vec::new() }
+        Self { tokenizer: tokenizer.clone(), pending: Vec::new(), shown: Vec::new(), marks: Vec::new() }
     }
 
     /// From now on the control tokens of these texts print them.
@@ -36,7 +52,16 @@ impl Detokenizer {
             return String::new();
         }
         self.pending.extend_from_slice(self.tokenizer.token_bytes(id));
-        take_certain(&mut self.pending)
+        let text = take_certain(&mut self.pending);
+        if self.marks.is_empty() || self.marks.contains(&id) { text } else { guarded(&text) }
+    }
+
+    /// From now on these marks are told from their spelling by other tokens, if all of them are tokens; says whether they are. What is
+    /// printed has to pass [`unguarded`] in the end.
+    pub(crate) fn tell_marks(&mut self, texts: &[&str]) -> bool {
+        let marks: Option<Vec<TokenId>> = texts.iter().map(|text| self.tokenizer.special(text)).collect();
+        self.marks = marks.unwrap_or_default();
+        !self.marks.is_empty()
     }
 
     /// Ends the text; an unfinished character prints U+FFFD.
