@@ -29,7 +29,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Chat with a model, or answer one prompt
     Run(RunArgs),
-    /// Answer programs that speak OpenAI's API, over HTTP on this machine
+    /// Serve a chat page, and programs that speak OpenAI's or Anthropic's API, over HTTP on this machine
     Serve(ServeArgs),
     /// Fetch a model by its name in the catalogue
     Pull(PullArgs),
