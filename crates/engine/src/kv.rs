@@ -19,6 +19,8 @@ use crate::sequence::Sequence;
 struct Unsaved {
     name: PrefixName,
     before: PrefixName,
+    /// Whether nothing is before it.
+    is_first: bool,
     tokens: Vec<TokenId>,
 }
 
@@ -116,7 +118,8 @@ impl Kv {
             *block = self.pool.publish(*block, &sequence.name, tokens);
             let (before, name) = (sequence.name, sequence.name.then(tokens));
             if self.files.as_ref().is_some_and(|files| !files.has(&name)) {
-                self.unsaved.push_back(Unsaved { name, before, tokens: tokens.to_vec() });
+                let is_first = sequence.published == 0;
+                self.unsaved.push_back(Unsaved { name, before, is_first, tokens: tokens.to_vec() });
                 // A drive that takes nothing must not make the line longer than what could still be there.
                 if self.unsaved.len() > self.pool.total() {
                     self.unsaved.pop_front();
@@ -142,10 +145,10 @@ impl Kv {
     /// Saves published blocks, as many as the drive takes now; says whether any are left.
     pub(crate) fn save(&mut self) -> bool {
         let Some(files) = &self.files else { return false };
-        while let Some(Unsaved { name, before, tokens }) = self.unsaved.front() {
+        while let Some(Unsaved { name, before, is_first, tokens }) = self.unsaved.front() {
             // What was forgotten in the meantime is not missed: it was not used.
             if let Some(block) = self.pool.find_whole(before, tokens)
-                && !files.save(*name, *before, tokens, || self.cache.block_to_bytes(block))
+                && !files.save(*name, *before, *is_first, tokens, || self.cache.block_to_bytes(block))
             {
                 return true;
             }

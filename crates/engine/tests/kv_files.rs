@@ -134,6 +134,24 @@ fn a_full_folder_loses_the_ends_of_what_was_used_longest_ago() {
 }
 
 #[test]
+fn no_block_makes_room_for_one_that_builds_on_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut first = engine(folder.path(), "a", GIB);
+    let block = first.block_bytes() as u64 + 332;
+    answer(&mut first, prompt(300, 1));
+    drop(first);
+    let mut full = engine(folder.path(), "a", Bytes(4 * block));
+    answer(&mut full, prompt(400, 1));
+    drop(full);
+    assert_eq!(files(folder.path(), ".kv").len(), 4);
+    assert_eq!(
+        answer(&mut engine(folder.path(), "a", GIB), prompt(300, 1)).1,
+        256,
+        "the first four are all there"
+    );
+}
+
+#[test]
 fn models_share_the_room_and_the_one_used_longest_ago_goes() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let block = engine(folder.path(), "a", GIB).block_bytes() as u64 + 332;

@@ -209,13 +209,18 @@ pub(super) fn write(
     folder: &Mutex<Folder>,
     name: PrefixName,
     before: PrefixName,
+    needed: Option<PrefixName>,
     bytes: &[u8],
 ) -> std::io::Result<()> {
     let lock = || folder.lock().unwrap_or_else(PoisonError::into_inner);
     let (key, before) = (key(&name), key(&before));
+    let has_needed = |folder: &Folder| needed.is_none_or(|needed| folder.has(&needed));
     let (has_room, path) = {
         let mut folder = lock();
-        (folder.make_room(bytes.len() as u64, Some(&before)), folder.path.join(file_name(&key, &before)))
+        (
+            has_needed(&folder) && folder.make_room(bytes.len() as u64, Some(&before)),
+            folder.path.join(file_name(&key, &before)),
+        )
     };
     let written =
         if has_room { write_whole(&path, bytes) } else { Err(std::io::ErrorKind::QuotaExceeded.into()) };

@@ -53,6 +53,8 @@ pub enum FolderError {
 /// A block on its way to the drive.
 struct Save {
     name: PrefixName,
+    /// `None` if nothing is before it.
+    needed: Option<PrefixName>,
     before: PrefixName,
     tokens: Vec<TokenId>,
     rows: Vec<u8>,
@@ -77,10 +79,10 @@ impl KvFiles {
         let (saves, queue) = sync_channel::<Save>(WAITING_MAX);
         let written = Arc::clone(&folder);
         let write = move || {
-            for Save { name, before, tokens, rows } in queue {
+            for Save { name, needed, before, tokens, rows } in queue {
                 let bytes = record::encode(&Record { name, before, tokens: &tokens, rows: &rows });
                 // A drive that is full or broken costs the favour, not the answer.
-                let _ = folder::write(&written, name, before, &bytes);
+                let _ = folder::write(&written, name, before, needed, &bytes);
             }
         };
         let failed = |source| FolderError::Folder { path: path.to_owned(), source };
@@ -116,11 +118,13 @@ impl KvFiles {
         Some(bytes)
     }
 
-    /// Saves a block, if there is time; `rows` is called only then. Says whether it is there or on its way.
+    /// Saves a block, if there is time; `rows` is called only then. Says whether it is there or on its way. Unless it `is_first` it is saved only
+    /// if the block before it is there, for without that nobody would come to it.
     pub fn save(
         &self,
         name: PrefixName,
         before: PrefixName,
+        is_first: bool,
         tokens: &[TokenId],
         rows: impl FnOnce() -> Vec<u8>,
     ) -> bool {
@@ -135,7 +139,13 @@ impl KvFiles {
             folder.begin(name);
         }
         let Some(saves) = &self.saves else { return false };
-        match saves.try_send(Save { name, before, tokens: tokens.to_vec(), rows: rows() }) {
+        match saves.try_send(Save {
+            name,
+            needed: (!is_first).then_some(before),
+            before,
+            tokens: tokens.to_vec(),
+            rows: rows(),
+        }) {
             Ok(()) => true,
             Err(TrySendError::Full(save) | TrySendError::Disconnected(save)) => {
                 self.lock().end(&save.name);
