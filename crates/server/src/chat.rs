@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use shoal_text::tools::ToolCall;
 use shoal_text::{Message, Role, Thinking};
 
-use crate::answer::{Ask, Chat, answer, check_len};
+use crate::answer::{Ask, Chat, answer};
 use crate::conversation::{Conversation, Turns};
 use crate::error::ApiError;
 use crate::fields::Fields;
@@ -43,21 +43,11 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, _: &Caller) -> 
     fields.only("modalities", &[json!(["text"])])?;
     fields.only("verbosity", &[json!("medium")])?;
     refuse_what_is_not_there(fields)?;
-    let mut conversation =
+    let conversation =
         Conversation { param: "messages", messages, is_begun, toolbox, thinking, reasoning_max, format };
-    let prepared = conversation.prepare(state)?;
-    check_len(state, conversation.param, prepared.tokens.len())?;
-    let bounds =
-        (0..generation.count).map(|_| conversation.bounds(state, &prepared)).collect::<Result<_, _>>()?;
     let Generation { include_usage, count, .. } = generation;
-    Ok(Ask {
-        form: Chat::new(&state.tokenizer, prepared.is_thinking, include_usage, logprobs.is_some(), count),
-        param: conversation.param,
-        prompts: vec![prepared.tokens],
-        reasoning_open: state.splits_reasoning().then_some(prepared.reasoning_open),
-        has_calls: conversation.has_calls(),
-        bounds,
-        generation,
+    conversation.ask(state, generation, |prepared| {
+        Chat::new(&state.tokenizer, prepared.is_thinking, include_usage, logprobs.is_some(), count)
     })
 }
 

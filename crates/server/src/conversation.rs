@@ -6,8 +6,10 @@ use shoal_base::TokenId;
 use shoal_engine::Constraint;
 use shoal_text::{Message, Piece, PromptStyle, Role, Shape, THINK_CLOSE, Thinking};
 
+use crate::answer::{Ask, Form, check_len};
 use crate::constraint::{Bounds, Reasoning};
 use crate::error::ApiError;
+use crate::generation::Generation;
 use crate::state::State;
 use crate::tools::{Format, Toolbox};
 
@@ -78,6 +80,31 @@ impl Conversation {
         Ok(Prepared { tokens, reasoning_open: prompt.reasoning_open, is_thinking })
     }
 
+    /// What the engine is asked for so many answers as `generation` says, written in the form that `form` makes for the prompt.
+    ///
+    /// # Errors
+    /// If the model's format has no place for the conversation, it leaves no room for an answer, or a format cannot be kept.
+    pub(crate) fn ask(
+        mut self,
+        state: &State,
+        generation: Generation,
+        form: impl FnOnce(&Prepared) -> Box<dyn Form>,
+    ) -> Result<Ask, ApiError> {
+        let prepared = self.prepare(state)?;
+        check_len(state, self.param, prepared.tokens.len())?;
+        let bounds =
+            (0..generation.count).map(|_| self.bounds(state, &prepared)).collect::<Result<_, _>>()?;
+        Ok(Ask {
+            form: form(&prepared),
+            param: self.param,
+            prompts: vec![prepared.tokens],
+            reasoning_open: state.splits_reasoning().then_some(prepared.reasoning_open),
+            has_calls: self.has_calls(),
+            bounds,
+            generation,
+        })
+    }
+
     /// Whether a foreign template asks the model to reason without opening reasoning itself: then it writes something else when it is not to.
     fn template_thinks(&self, state: &State, thinking: Thinking) -> bool {
         let text = |thinking| {
@@ -93,11 +120,7 @@ impl Conversation {
     ///
     /// # Errors
     /// If a format cannot be kept.
-    pub(crate) fn bounds(
-        &self,
-        state: &State,
-        prepared: &Prepared,
-    ) -> Result<Option<Box<dyn Constraint>>, ApiError> {
+    fn bounds(&self, state: &State, prepared: &Prepared) -> Result<Option<Box<dyn Constraint>>, ApiError> {
         let json_object = json!({ "type": "object" });
         let param = self.format.as_ref().map_or("tools", |format| format.param);
         let shape = self.format.as_ref().map(|format| &format.shape);
@@ -137,7 +160,7 @@ impl Conversation {
     }
 
     /// Whether calls are told apart in the answer.
-    pub(crate) fn has_calls(&self) -> bool {
+    fn has_calls(&self) -> bool {
         !self.toolbox.offered().is_empty()
     }
 }

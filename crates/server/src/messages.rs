@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shoal_text::tools::ToolCall;
 use shoal_text::{Message, Role, Thinking};
 
-use crate::answer::{Ask, Messages, answer, check_len, read_body};
+use crate::answer::{Ask, Messages, answer, read_body};
 use crate::chat::part_text;
 use crate::conversation::{Conversation, Turns};
 use crate::error::ApiError;
@@ -52,7 +52,7 @@ fn count(state: &state::State, mut fields: Fields) -> Result<usize, ApiError> {
 }
 
 pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, _: &Caller) -> Result<Ask, ApiError> {
-    let mut conversation = read(&mut fields, state)?;
+    let conversation = read(&mut fields, state)?;
     if !fields.has("max_tokens") {
         return Err(ApiError::invalid(
             "max_tokens",
@@ -62,18 +62,8 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, _: &Caller) -> 
     let mut generation = Generation::take(&mut fields, state, NAMES)?;
     generation.reports_progress = generation.stream;
     finish(fields)?;
-    let prepared = conversation.prepare(state)?;
-    check_len(state, conversation.param, prepared.tokens.len())?;
-    let bounds = vec![conversation.bounds(state, &prepared)?];
-    Ok(Ask {
-        form: Messages::new(prepared.tokens.len(), Arc::clone(&state.call_texts)),
-        param: conversation.param,
-        prompts: vec![prepared.tokens],
-        reasoning_open: state.splits_reasoning().then_some(prepared.reasoning_open),
-        has_calls: conversation.has_calls(),
-        bounds,
-        generation,
-    })
+    let call_texts = Arc::clone(&state.call_texts);
+    conversation.ask(state, generation, |prepared| Messages::new(prepared.tokens.len(), call_texts))
 }
 
 /// Refuses what is left.

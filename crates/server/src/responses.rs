@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use shoal_text::tools::ToolCall;
 use shoal_text::{Message, Role, Thinking};
 
-use crate::answer::{Ask, Keeping, Responses, answer, check_len};
+use crate::answer::{Ask, Keeping, Responses, answer};
 use crate::chat::{part_text, thinking_of_effort};
 use crate::conversation::{Conversation, Turns};
 use crate::error::ApiError;
@@ -141,7 +141,7 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, caller: &Caller
         "metadata",
     ]);
     fields.finish()?;
-    let mut conversation = Conversation {
+    let conversation = Conversation {
         param: "input",
         messages,
         is_begun: false,
@@ -150,20 +150,10 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, caller: &Caller
         reasoning_max: None,
         format,
     };
-    let prepared = conversation.prepare(state)?;
-    check_len(state, conversation.param, prepared.tokens.len())?;
-    let bounds = vec![conversation.bounds(state, &prepared)?];
     let owner = caller.as_bytes().to_vec();
     let keeping = store.then(|| Keeping { store: Arc::clone(&state.responses), owner, messages: kept });
-    Ok(Ask {
-        form: Responses::new(&state.tokenizer, echoed, keeping, logprobs.is_some()),
-        param: conversation.param,
-        prompts: vec![prepared.tokens],
-        reasoning_open: state.splits_reasoning().then_some(prepared.reasoning_open),
-        has_calls: conversation.has_calls(),
-        bounds,
-        generation,
-    })
+    conversation
+        .ask(state, generation, |_| Responses::new(&state.tokenizer, echoed, keeping, logprobs.is_some()))
 }
 
 /// Takes what the text of the answer must look like.

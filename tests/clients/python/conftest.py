@@ -71,21 +71,21 @@ def model():
 @pytest.fixture(scope="session")
 def key_server():
     if not KEY_URL:
-        pytest.skip("SHOAL_KEY_URL names no server with a key")
+        pytest.fail("SHOAL_KEY_URL names no server with a key; run.sh starts one")
     return KEY_URL, KEY
 
 
 @pytest.fixture(scope="session")
 def other_key():
     if not OTHER_KEY:
-        pytest.skip("SHOAL_OTHER_KEY is no second key of that server")
+        pytest.fail("SHOAL_OTHER_KEY is no second key of that server")
     return OTHER_KEY
 
 
 @pytest.fixture(scope="session")
 def alias():
     if not ALIAS:
-        pytest.skip("SHOAL_ALIAS is no other name of the model")
+        pytest.fail("SHOAL_ALIAS is no other name of the model")
     return ALIAS
 
 

@@ -8,6 +8,7 @@
 use serde_json::Value;
 
 use super::{CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, CallFormat, HERMES_CLOSE, HERMES_OPEN, SEP};
+use crate::reasoning::tail_that_may_begin;
 
 /// What V3 writes before the name, and around the arguments.
 const V3_KIND: &str = "function";
@@ -136,7 +137,7 @@ impl CallParser {
             self.state = if self.format == CallFormat::Hermes { State::HermesHead } else { State::Calls };
             return true;
         }
-        let certain = self.held.len() - held_back(&self.held, opening);
+        let certain = self.held.len() - tail_that_may_begin(&self.held, opening);
         let certain = self.held[..certain].trim_end_matches('\n').len();
         emit(out, CallPart::Text, &self.held[..certain]);
         self.held.drain(..certain);
@@ -155,7 +156,7 @@ impl CallParser {
             }
             None => {
                 // What stands between calls says nothing; only the beginning of a mark can matter.
-                let keep = [CALL_BEGIN, CALLS_END].map(|mark| held_back(&self.held, mark));
+                let keep = [CALL_BEGIN, CALLS_END].map(|mark| tail_that_may_begin(&self.held, mark));
                 let drop = self.held.len() - keep[0].max(keep[1]);
                 self.held.drain(..drop);
                 false
@@ -211,7 +212,7 @@ impl CallParser {
             return true;
         }
         // The fence's end may come before the mark, which may have begun.
-        let mut certain = self.held.len() - held_back(&self.held, CALL_END);
+        let mut certain = self.held.len() - tail_that_may_begin(&self.held, CALL_END);
         if is_fenced {
             let inner = self.held[..certain].trim_end();
             certain =
@@ -243,7 +244,7 @@ impl CallParser {
             return true;
         }
         // The last brace is that of the object around name and arguments, and may be followed by the mark.
-        let certain = self.held.len() - held_back(&self.held, HERMES_CLOSE);
+        let certain = self.held.len() - tail_that_may_begin(&self.held, HERMES_CLOSE);
         let certain = without_brace(&self.held[..certain]).len();
         emit(out, CallPart::Arguments, &self.held[..certain]);
         if let State::HermesArguments(written) = &mut self.state {
@@ -340,12 +341,6 @@ fn read_hermes(text: &str) -> Option<(String, String)> {
     let call: Value = serde_json::from_str(text.trim()).ok()?;
     let name = call.get("name")?.as_str().filter(|name| !name.is_empty())?;
     call.get("arguments").is_none().then(|| (name.to_owned(), "{}".to_owned()))
-}
-
-/// How many bytes at the end of `text` may be the beginning of `mark`.
-fn held_back(text: &str, mark: &str) -> usize {
-    let ends = mark.char_indices().map(|(at, _)| at).skip(1).filter(|&at| at <= text.len());
-    ends.filter(|&at| text.ends_with(&mark[..at])).max().unwrap_or(0)
 }
 
 fn emit(out: &mut Vec<CallPart>, part: fn(String) -> CallPart, text: &str) {
