@@ -58,7 +58,7 @@ impl<'a> ExpertSum<'a> {
         outs.extend(parts(&mut up, &lens));
         let products: Vec<_> = network(|ffn| &ffn.gate).chain(network(|ffn| &ffn.up)).collect();
         self.cpu.products_into(&self.input, &products, outs);
-        let hidden = self.cpu.swiglu(gate, &up);
+        let hidden = self.cpu.swiglu(gate, &up, first.swiglu_limit);
 
         let hidden_rows = consecutive(&lens);
         let downs = experts.iter().zip(&hidden_rows);
@@ -158,6 +158,7 @@ mod tests {
             gate: matrix(24, 16, seed),
             up: matrix(24, 16, seed + 1),
             down: matrix(16, 24, seed + 2),
+            swiglu_limit: 1.5,
         }
     }
 

@@ -16,6 +16,7 @@ pub mod attention;
 mod dot_f32;
 mod elementwise;
 pub mod expert_sum;
+pub mod hyper;
 pub mod isa;
 mod lanes;
 mod math;
@@ -28,6 +29,7 @@ mod quantize;
 pub mod roofline;
 pub mod rope;
 pub mod route;
+pub mod softmax_pool;
 mod stored;
 mod work;
 

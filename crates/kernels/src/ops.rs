@@ -8,21 +8,25 @@ use std::sync::Arc;
 use shoal_base::TokenId;
 
 use crate::act::Act;
+use crate::attention::index::{self, IndexSpan, index_select};
+use crate::attention::listed::{self, RowLists, listed_attention};
 use crate::attention::{AttendSpan, AttentionShape, BlockRows, attention, work_of};
-use crate::elementwise::{rms_norm_row, swiglu_slice};
+use crate::elementwise::{layer_norm_row, rms_norm_row, swiglu_slice};
 use crate::expert_sum::ExpertSum;
 use crate::isa::Isa;
 use crate::matmul::{self, Input, Matrix, Product};
 use crate::pool::Pool;
 use crate::profile::{Profile, Profiler, Timer};
 use crate::rope::{RopeLayout, RopeTable, rope};
-use crate::route::{RouterSpec, Routing, route};
+use crate::route::{RouterSpec, Routing, route, route_to};
 use crate::work::Work;
 
 /// Elements below which an operation is not worth handing to other threads.
 const PARALLEL_MIN: usize = 1 << 14;
 
 /// The three matrices of one SwiGLU feed-forward network: `down(silu(gate x) * up x)`.
+///
+/// With a limit `gate x` is at most that much and `up x` at most as far from 0.
 #[derive(Clone, Debug)]
 pub struct FeedForward {
     /// `[F, D]`.
@@ -31,6 +35,8 @@ pub struct FeedForward {
     pub up: Matrix,
     /// `[D, F]`.
     pub down: Matrix,
+    /// The limit; infinite for none.
+    pub swiglu_limit: f32,
 }
 
 /// The CPU as a backend: a handle, which several sections of a model may hold.
@@ -170,6 +176,17 @@ impl Cpu {
         out
     }
 
+    /// `(x - mean) / sqrt(variance + eps) * weight + bias` for every row.
+    #[must_use]
+    pub fn layer_norm(&self, x: &Act, weight: &[f32], bias: &[f32], eps: f32) -> Act {
+        let _time = self.time("layer_norm");
+        let mut out = Act::zeros(x.rows(), x.cols());
+        for row in 0..x.rows() {
+            layer_norm_row(x.row(row), weight, bias, eps, out.row_mut(row));
+        }
+        out
+    }
+
     /// Calls `run(first_element, part)` on parts of `data` that are whole runs of `unit` elements.
     pub(crate) fn in_parts(&self, data: &mut [f32], unit: usize, run: impl Fn(usize, &mut [f32]) + Sync) {
         if data.len() < PARALLEL_MIN {
@@ -198,6 +215,15 @@ impl Cpu {
         }
     }
 
+    /// `x += table[rows]`: to each row of `x` one row of a table.
+    pub fn add_rows(&self, x: &mut Act, table: &Act, rows: impl Iterator<Item = usize>) {
+        let _time = self.time("add_rows");
+        assert_eq!(x.cols(), table.cols(), "rows of one width");
+        for (i, row) in rows.enumerate() {
+            x.row_mut(i).iter_mut().zip(table.row(row)).for_each(|(x, y)| *x += y);
+        }
+    }
+
     /// Rotary embedding of every head of every row; see [`rope`].
     pub fn rope(&self, x: &mut Act, table: &RopeTable, head_dim: usize, offset: usize, layout: RopeLayout) {
         let _time = self.time("rope");
@@ -219,17 +245,47 @@ impl Cpu {
         attention(self.isa, &self.pool, q, keys, values, spans, shape)
     }
 
+    /// Attention over a list of rows for each token; see [`listed_attention`].
+    #[must_use]
+    pub fn listed_attention(
+        &self,
+        q: &Act,
+        sources: &[BlockRows<'_>],
+        lists: &RowLists,
+        shape: AttentionShape,
+        sinks: &[f32],
+    ) -> Act {
+        let _time = self.time("listed_attention");
+        self.profiler.work.add(listed::work_of(lists, shape));
+        listed_attention(self.isa, &self.pool, q, sources, lists, shape, sinks)
+    }
+
+    /// The rows that each token attends to; see [`index_select`].
+    #[must_use]
+    pub fn index_select(
+        &self,
+        q: &Act,
+        weights: &Act,
+        keys: BlockRows<'_>,
+        spans: &[IndexSpan<'_>],
+        top_k: usize,
+    ) -> Vec<Vec<u32>> {
+        let _time = self.time("index_select");
+        self.profiler.work.add(index::work_of(spans, top_k, q.cols()));
+        index_select(self.isa, &self.pool, q, weights, keys, spans, top_k)
+    }
+
     /// `down(silu(gate x) * up x)`: `[T, D]` to `[T, D]`.
     #[must_use]
     pub fn feed_forward(&self, x: &Act, ffn: &FeedForward) -> Act {
         let _time = self.time("feed_forward");
         let [gate, up] = self.matmuls(x, [&ffn.gate, &ffn.up]);
-        self.matmul(&self.swiglu(gate, &up), &ffn.down)
+        self.matmul(&self.swiglu(gate, &up, ffn.swiglu_limit), &ffn.down)
     }
 
-    pub(crate) fn swiglu(&self, mut gate: Act, up: &Act) -> Act {
+    pub(crate) fn swiglu(&self, mut gate: Act, up: &Act, limit: f32) -> Act {
         self.in_parts(gate.as_mut_slice(), 16, |first, gate| {
-            swiglu_slice(self.isa, gate, &up.as_slice()[first..][..gate.len()]);
+            swiglu_slice(self.isa, gate, &up.as_slice()[first..][..gate.len()], limit);
         });
         gate
     }
@@ -239,6 +295,13 @@ impl Cpu {
     pub fn route(&self, logits: &Act, spec: &RouterSpec) -> Routing {
         let _time = self.time("route");
         route(logits, spec)
+    }
+
+    /// Experts that are given, weighed by their scores; see [`route_to`].
+    #[must_use]
+    pub fn route_to(&self, logits: &Act, spec: &RouterSpec, chosen: &[u32]) -> Routing {
+        let _time = self.time("route");
+        route_to(logits, spec, chosen)
     }
 
     /// Begins the weighted sum of each token's experts; see [`ExpertSum`].
@@ -274,7 +337,13 @@ pub(crate) mod tests {
         assert_eq!(cpu.work(), want, "all sections count together");
 
         let routing = Routing { per_token: 1, experts: vec![5, 1, 5], weights: vec![1.0; 3] };
-        let network = || FeedForward { gate: matrix(8, 32, 2), up: matrix(8, 32, 3), down: matrix(32, 8, 4) };
+        let (gate, up, down) = (matrix(8, 32, 2), matrix(8, 32, 3), matrix(32, 8, 4));
+        let network = || FeedForward {
+            gate: gate.clone(),
+            up: up.clone(),
+            down: down.clone(),
+            swiglu_limit: f32::INFINITY,
+        };
         let mut sum = cpu.expert_sum(&x, &routing);
         sum.add(&[(1, network()), (5, network())]);
         let _ = sum.finish();
@@ -296,7 +365,8 @@ pub(crate) mod tests {
     #[test]
     fn a_profile_names_the_verbs_that_were_called() {
         let (cpu, x) = (cpu(1), Act::zeros(1, 16));
-        let ffn = FeedForward { gate: matrix(24, 16, 1), up: matrix(24, 16, 2), down: matrix(16, 24, 3) };
+        let (gate, up, down) = (matrix(24, 16, 1), matrix(24, 16, 2), matrix(16, 24, 3));
+        let ffn = FeedForward { gate, up, down, swiglu_limit: f32::INFINITY };
         let (y, profile) = cpu.profile(|| cpu.in_section("dense ffn").feed_forward(&x, &ffn));
         assert_eq!(y.cols(), 16);
         let verbs: Vec<_> = profile.entries.iter().filter(|entry| entry.calls > 0).collect();

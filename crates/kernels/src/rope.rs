@@ -39,6 +39,12 @@ impl RopeTable {
         Self { half: frequencies.len(), cos_sin }
     }
 
+    /// The table that turns back what this one turns.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        Self { half: self.half, cos_sin: self.cos_sin.iter().map(|&(cos, sin)| (cos, -sin)).collect() }
+    }
+
     /// Turns the `2 * frequencies` elements that start at `offset` of every `stride` elements of row `row` of `x`.
     fn turn(&self, x: &mut Act, row: usize, stride: usize, offset: usize, layout: RopeLayout) {
         let angles = &self.cos_sin[row * self.half..][..self.half];

@@ -3,7 +3,8 @@
 //! Shapes    logits [T, E] f32, from an f32 product: a rounding here flips experts near ties
 //! Order     the chosen experts stand best first, ties by the lower id; their outputs are summed in that order
 //! Source    DeepSeek-V2 (arXiv 2405.04434, section 2.2) for softmax and group-limited routing; DeepSeek-V3 (arXiv
-//!           2412.19437, equations 12 to 16) for sigmoid scores with a correction bias
+//!           2412.19437, equations 12 to 16) for sigmoid scores with a correction bias; DeepSeek-V4 (arXiv 2606.19348) for the root
+//!           of softplus and for experts that the token itself names
 
 use crate::act::Act;
 use crate::math::{exp, sigmoid};
@@ -15,6 +16,8 @@ pub enum Scoring {
     Softmax,
     /// The logistic function of each (V3).
     Sigmoid,
+    /// The square root of softplus, `ln(1 + e^x)`, of each (V4).
+    SqrtSoftplus,
 }
 
 /// How the score of a group of experts is made from those of its members.
@@ -75,11 +78,37 @@ pub fn route(logits: &Act, spec: &RouterSpec) -> Routing {
     routing
 }
 
-fn route_token(logits: &[f32], spec: &RouterSpec, routing: &mut Routing) {
-    let scores = match spec.scoring {
+/// Gives every token the experts that `chosen` names, `[T, num_experts_per_tok]`, weighed as if the router had chosen them.
+///
+/// # Panics
+/// If there are not as many, or one does not exist.
+#[must_use]
+pub fn route_to(logits: &Act, spec: &RouterSpec, chosen: &[u32]) -> Routing {
+    assert_eq!(chosen.len(), logits.rows() * spec.num_experts_per_tok, "the experts of every token");
+    let mut routing =
+        Routing { per_token: spec.num_experts_per_tok, experts: Vec::new(), weights: Vec::new() };
+    for (token, chosen) in chosen.chunks_exact(spec.num_experts_per_tok).enumerate() {
+        let chosen: Vec<usize> = chosen.iter().map(|&expert| expert as usize).collect();
+        weigh(&scores(logits.row(token), spec.scoring), &chosen, spec, &mut routing);
+    }
+    routing
+}
+
+fn scores(logits: &[f32], scoring: Scoring) -> Vec<f32> {
+    match scoring {
         Scoring::Softmax => softmax(logits),
         Scoring::Sigmoid => logits.iter().map(|&x| sigmoid::<false>(x)).collect(),
-    };
+        Scoring::SqrtSoftplus => logits.iter().map(|&x| softplus(x).sqrt()).collect(),
+    }
+}
+
+/// `ln(1 + e^x)`, by way of `e^-|x|`, which never overflows.
+fn softplus(x: f32) -> f32 {
+    x.max(0.0) + exp::<false>(-x.abs()).ln_1p()
+}
+
+fn route_token(logits: &[f32], spec: &RouterSpec, routing: &mut Routing) {
+    let scores = scores(logits, spec.scoring);
     let mut choice = scores.clone();
     if let Some(bias) = &spec.e_score_correction_bias {
         choice.iter_mut().zip(bias).for_each(|(score, bias)| *score += bias);
@@ -87,7 +116,10 @@ fn route_token(logits: &[f32], spec: &RouterSpec, routing: &mut Routing) {
     if spec.n_group > 1 {
         mask_groups(&mut choice, spec);
     }
-    let chosen = top_k(&choice, spec.num_experts_per_tok);
+    weigh(&scores, &top_k(&choice, spec.num_experts_per_tok), spec, routing);
+}
+
+fn weigh(scores: &[f32], chosen: &[usize], spec: &RouterSpec, routing: &mut Routing) {
     let mut weights: Vec<f32> = chosen.iter().map(|&expert| scores[expert]).collect();
     if spec.norm_topk_prob {
         let sum = weights.iter().sum::<f32>() + 1e-20;
@@ -185,6 +217,26 @@ mod tests {
         let routing = route(&Act::from_vec(2, 4, vec![1.0, 2.0, 2.0, 0.0, 5.0, 5.0, 5.0, 5.0]), &spec);
         assert_eq!(routing.experts, [1, 2, 0, 3, 0, 1, 2, 3]);
         assert!((routing.weights[..4].iter().sum::<f32>() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn given_experts_are_weighed_by_their_scores() {
+        let logits = Act::from_vec(2, 3, vec![0.5, 40.0, -30.0, 1.0, 2.0, 3.0]);
+        let spec = RouterSpec {
+            scoring: Scoring::SqrtSoftplus,
+            norm_topk_prob: true,
+            routed_scaling_factor: 1.5,
+            e_score_correction_bias: Some(vec![9.0; 3]),
+            ..spec()
+        };
+        let routing = route_to(&logits, &spec, &[0, 1, 2, 0]);
+        assert_eq!(routing.experts, [0, 1, 2, 0]);
+        let score = |x: f64| x.exp().ln_1p().sqrt();
+        let (a, b) = (score(0.5), score(40.0));
+        assert!((f64::from(routing.weights[0]) - 1.5 * a / (a + b)).abs() < 1e-6, "{:?}", routing.weights);
+        let (a, b) = (score(3.0), score(1.0));
+        assert!((f64::from(routing.weights[2]) - 1.5 * a / (a + b)).abs() < 1e-6, "{:?}", routing.weights);
+        assert!((f64::from(softplus(-30.0)) / (-30f64).exp().ln_1p() - 1.0).abs() < 1e-6, "small ones stay");
     }
 
     #[test]

@@ -185,6 +185,7 @@ impl LayerBinder<'_> {
         width: usize,
     ) -> Result<FeedForward, Error> {
         Ok(FeedForward {
+            swiglu_limit: f32::INFINITY,
             gate: self.matrix(&format!("ffn_gate{suffix}.weight"), width, hidden)?,
             up: self.matrix(&format!("ffn_up{suffix}.weight"), width, hidden)?,
             down: self.matrix(&format!("ffn_down{suffix}.weight"), hidden, width)?,

@@ -16,7 +16,12 @@
 //!           key-value head whose value is the first V elements of its key.
 //! Numerics  f32; a score is summed over the elements in order, the output over positions in order, whatever the item
 //! Source    Milakov and Gimelshein 2018, "Online normalizer calculation for softmax", algorithm 3
+//!
+//! Attention that is sparse, or that sees rows of several kinds, takes a list of rows for each token instead of positions:
+//! see `listed`. Which rows are worth listing is found by `index`.
 
+pub mod index;
+pub mod listed;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod tiled;
@@ -50,11 +55,23 @@ pub struct BlockRows<'a> {
 }
 
 impl<'a> BlockRows<'a> {
+    /// The place of row `position` of a sequence with the block table `blocks` among all rows.
+    #[must_use]
+    #[inline(always)]
+    pub fn place(&self, blocks: &[BlockId], position: usize) -> u32 {
+        (blocks[position / self.block_len].idx() * self.block_len + position % self.block_len) as u32
+    }
+
+    /// What is stored from the row at `place` on.
+    #[inline(always)]
+    pub(crate) fn at(&self, place: u32) -> &'a [f32] {
+        &self.data[place as usize * self.width..]
+    }
+
     /// What is stored from the row of position `position` on, in a sequence with the block table `blocks`.
     #[inline(always)]
     fn row(&self, blocks: &[BlockId], position: usize) -> &'a [f32] {
-        let row = blocks[position / self.block_len].idx() * self.block_len + position % self.block_len;
-        &self.data[row * self.width..]
+        self.at(self.place(blocks, position))
     }
 
     /// The columns `columns` of the rows of the first `len` positions, copied.
@@ -133,13 +150,12 @@ pub fn attention(
     pool.for_each_stripe_of(&mut parts, |run, first_column, out| {
         let (span, rows) = &runs[run];
         let first_head = first_column / value_dim;
+        let kv_head = first_head / group;
         let mut item = Queries {
-            keys,
-            values,
-            blocks: span.blocks,
-            kv_head: first_head / group,
+            seen: Seen::Positions { keys, values, blocks: span.blocks, kv_head },
             shape,
             q: Vec::with_capacity(rows.len() * heads_per_item),
+            sinks: &[],
         };
         for row in rows.clone() {
             let position_count = span.first_pos + (row - span.rows.start) + 1;
@@ -166,13 +182,20 @@ fn heads_per_item(shape: AttentionShape, tokens: usize, thread_count: usize) -> 
 
 /// The queries of one item: heads of consecutive tokens that share a key-value head.
 pub(crate) struct Queries<'a> {
-    keys: BlockRows<'a>,
-    values: BlockRows<'a>,
-    blocks: &'a [BlockId],
-    kv_head: usize,
+    seen: Seen<'a>,
     shape: AttentionShape,
     /// Token by token, head by head, each with the number of positions it sees; later tokens see more.
     q: Vec<(&'a [f32], usize)>,
+    /// For each query the score of a sink, which takes part in the softmax and has no value; empty for none.
+    sinks: &'a [f32],
+}
+
+/// Where the keys and values of an item are.
+pub(crate) enum Seen<'a> {
+    /// Those of all positions from 0 on.
+    Positions { keys: BlockRows<'a>, values: BlockRows<'a>, blocks: &'a [BlockId], kv_head: usize },
+    /// These rows: each is a key and begins with its value.
+    Listed(&'a [&'a [f32]]),
 }
 
 impl<'a> Queries<'a> {
@@ -182,16 +205,30 @@ impl<'a> Queries<'a> {
         self.q.last().map_or(0, |(_, count)| *count)
     }
 
+    /// What the softmax of query `i` has seen before the first position: its maximum and its sum.
+    #[inline(always)]
+    fn start(&self, i: usize) -> (f32, f32) {
+        self.sinks.get(i).map_or((f32::NEG_INFINITY, 0.0), |&sink| (sink, 1.0))
+    }
+
     #[inline(always)]
     fn key(&self, position: usize) -> &'a [f32] {
         let dim = self.shape.key_dim;
-        &self.keys.row(self.blocks, position)[self.kv_head * dim..][..dim]
+        match &self.seen {
+            Seen::Positions { keys, blocks, kv_head, .. } => &keys.row(blocks, position)[kv_head * dim..][..dim],
+            Seen::Listed(rows) => &rows[position][..dim],
+        }
     }
 
     #[inline(always)]
     fn value(&self, position: usize) -> &'a [f32] {
         let dim = self.shape.value_dim;
-        &self.values.row(self.blocks, position)[self.kv_head * dim..][..dim]
+        match &self.seen {
+            Seen::Positions { values, blocks, kv_head, .. } => {
+                &values.row(blocks, position)[kv_head * dim..][..dim]
+            }
+            Seen::Listed(rows) => &rows[position][..dim],
+        }
     }
 }
 

@@ -6,13 +6,14 @@ use crate::pool::Stripe;
 
 pub(super) fn attend(item: &Queries<'_>, heads: usize, out: &mut Stripe<'_, f32>) {
     let dim = item.shape.value_dim;
-    for (i, &(q, position_count)) in item.q.iter().enumerate() {
-        query(item, q, position_count, &mut out.row_mut(i / heads)[i % heads * dim..][..dim]);
+    for i in 0..item.q.len() {
+        query(item, i, &mut out.row_mut(i / heads)[i % heads * dim..][..dim]);
     }
 }
 
-fn query(item: &Queries<'_>, q: &[f32], position_count: usize, out: &mut [f32]) {
-    let (mut max, mut sum) = (f32::NEG_INFINITY, 0.0);
+fn query(item: &Queries<'_>, i: usize, out: &mut [f32]) {
+    let (q, position_count) = item.q[i];
+    let (mut max, mut sum) = item.start(i);
     out.fill(0.0);
     for start in (0..position_count).step_by(SPLIT) {
         let positions = start..position_count.min(start + SPLIT);
@@ -30,4 +31,13 @@ fn query(item: &Queries<'_>, q: &[f32], position_count: usize, out: &mut [f32]) 
         max = new_max;
     }
     out.iter_mut().for_each(|x| *x /= sum);
+}
+
+/// Index scores of one token with positions `first..first + out.len()`: see `index`.
+pub(super) fn index_scores(item: &Queries<'_>, weights: &[f32], first: usize, out: &mut [f32]) {
+    for (p, out) in out.iter_mut().enumerate() {
+        let key = item.key(first + p);
+        let score = |(q, _): &(&[f32], usize)| q.iter().zip(key).fold(0.0, |sum, (q, k)| sum + q * k);
+        *out = item.q.iter().zip(weights).fold(0.0, |sum, (q, w)| sum + w * score(q).max(0.0));
+    }
 }

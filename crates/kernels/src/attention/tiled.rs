@@ -56,7 +56,10 @@ pub(super) fn attend<V: Vector, const Q: usize, const R: usize>(
     outputs.clear();
     outputs.resize(count * value_dim, 0.0);
     states.clear();
-    states.resize(count, State { max: f32::NEG_INFINITY, sum: 0.0 });
+    states.extend((0..count).map(|i| {
+        let (max, sum) = item.start(i);
+        State { max, sum }
+    }));
     let position_count = item.position_count();
     for start in (0..position_count).step_by(SPLIT) {
         let len = SPLIT.min(position_count - start);
@@ -82,6 +85,37 @@ pub(super) fn attend<V: Vector, const Q: usize, const R: usize>(
         for (out, x) in row.iter_mut().zip(&outputs[i * value_dim..][..value_dim]) {
             *out = x / states[i].sum;
         }
+    }
+}
+
+/// Index scores of one token, whose heads are the item's queries, with positions `first..first + out.len()`: see `index`.
+#[inline(always)]
+pub(super) fn index_scores<V: Vector, const Q: usize, const R: usize>(
+    v: V,
+    item: &Queries<'_>,
+    weights: &[f32],
+    first: usize,
+    scratch: &mut Scratch,
+    out: &mut [f32],
+) {
+    let Scratch { turned, scores, .. } = scratch;
+    turned.resize(item.shape.key_dim * SPLIT, 0.0);
+    scores.resize(item.q.len(), [0.0; SPLIT]);
+    for (split, out) in out.chunks_mut(SPLIT).enumerate() {
+        let start = first + split * SPLIT;
+        let mut keys: [&[f32]; SPLIT] = [item.key(start); SPLIT];
+        for s in 1..out.len() {
+            keys[s] = item.key(start + s);
+        }
+        turn(v, &keys, turned);
+        score_all::<V, Q, R>(v, item, turned, scores);
+        let mut sums = [0.0; SPLIT];
+        for (scores, &weight) in scores.iter().zip(weights) {
+            for s in 0..SPLIT {
+                sums[s] = weight.mul_add(scores[s].max(0.0), sums[s]);
+            }
+        }
+        out.copy_from_slice(&sums[..out.len()]);
     }
 }
 

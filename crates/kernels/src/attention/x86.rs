@@ -53,3 +53,54 @@ pub(super) fn avx512(proof: Avx512, item: &Queries<'_>, heads: usize, out: &mut 
     // SAFETY: a proof exists only where `isa` saw every feature named above.
     tiled::with_scratch(|scratch| unsafe { with_features(proof, item, heads, scratch, out) });
 }
+
+/// Index scores with avx2.
+pub(super) fn avx2_index(proof: Avx2, item: &Queries<'_>, weights: &[f32], first: usize, out: &mut [f32]) {
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn with_features(
+        proof: Avx2,
+        item: &Queries<'_>,
+        weights: &[f32],
+        first: usize,
+        scratch: &mut Scratch,
+        out: &mut [f32],
+    ) {
+        tiled::index_scores::<Avx2, 4, 2>(proof, item, weights, first, scratch, out);
+    }
+    // SAFETY: a proof exists only where `isa` saw every feature named above.
+    tiled::with_scratch(|scratch| unsafe { with_features(proof, item, weights, first, scratch, out) });
+}
+
+/// Index scores with avx_vnni.
+pub(super) fn avx_vnni_index(proof: AvxVnni, item: &Queries<'_>, weights: &[f32], first: usize, out: &mut [f32]) {
+    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+    fn with_features(
+        proof: AvxVnni,
+        item: &Queries<'_>,
+        weights: &[f32],
+        first: usize,
+        scratch: &mut Scratch,
+        out: &mut [f32],
+    ) {
+        tiled::index_scores::<AvxVnni, 4, 2>(proof, item, weights, first, scratch, out);
+    }
+    // SAFETY: a proof exists only where `isa` saw every feature named above.
+    tiled::with_scratch(|scratch| unsafe { with_features(proof, item, weights, first, scratch, out) });
+}
+
+/// Index scores with avx512.
+pub(super) fn avx512_index(proof: Avx512, item: &Queries<'_>, weights: &[f32], first: usize, out: &mut [f32]) {
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn with_features(
+        proof: Avx512,
+        item: &Queries<'_>,
+        weights: &[f32],
+        first: usize,
+        scratch: &mut Scratch,
+        out: &mut [f32],
+    ) {
+        tiled::index_scores::<Avx512, 6, 4>(proof, item, weights, first, scratch, out);
+    }
+    // SAFETY: a proof exists only where `isa` saw every feature named above.
+    tiled::with_scratch(|scratch| unsafe { with_features(proof, item, weights, first, scratch, out) });
+}
