@@ -42,7 +42,7 @@ impl Kv {
             pool: BlockPool::new(block_count),
             files: None,
             unsaved: VecDeque::new(),
-            keeps_answers: matches!(config, ModelConfig::Llama(_)),
+            keeps_answers: config.rows_are_of_one_phase(),
         }
     }
 
@@ -62,7 +62,9 @@ impl Kv {
                             append(sequence, block);
                             BLOCK_LEN
                         }
-                        (None, Some(Known::Beginning { block, len })) => self.copy(sequence, block, len),
+                        (None, Some(Known::Beginning { block, len, written })) => {
+                            self.copy(sequence, block, len, written)
+                        }
                         (None, _) => 0,
                     };
                     if let Some(Known::Beginning { block, .. }) = other {
@@ -79,11 +81,15 @@ impl Kv {
         }
     }
 
-    /// Gives a sequence a block of its own that begins with the first `len` rows of another; how many rows it got.
-    fn copy(&mut self, sequence: &mut Sequence, block: BlockId, len: usize) -> usize {
+    /// Gives a sequence a block of its own that begins with the first `len` positions of another, which has `written`; how many
+    /// it got.
+    fn copy(&mut self, sequence: &mut Sequence, block: BlockId, len: usize, written: usize) -> usize {
         // If every block is in use now, one will be left for this sequence once the other is let go.
         let Some(own) = self.pool.take() else { return 0 };
-        self.cache.copy_positions(block, own, len);
+        if !self.cache.copy_positions(block, own, len, written) {
+            self.pool.let_go(own);
+            return 0;
+        }
         sequence.blocks.push(own);
         len
     }

@@ -51,6 +51,8 @@ pub enum Known {
         block: BlockId,
         /// How many rows.
         len: usize,
+        /// How many it has.
+        written: usize,
     },
 }
 
@@ -114,13 +116,14 @@ impl BlockPool {
     pub fn find(&mut self, before: &PrefixName, tokens: &[TokenId]) -> Option<Known> {
         let shared_len = |block: &BlockId| {
             let published = self.blocks[block.idx()].published.as_ref()?;
-            Some(published.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count())
+            let len = published.tokens.iter().zip(tokens).take_while(|(a, b)| a == b).count();
+            Some((len, published.tokens.len()))
         };
         let candidates = self.after.get(before)?;
-        let lens = candidates.iter().map(|block| (shared_len(block).unwrap_or(0), *block));
-        let (len, block) = lens.max_by_key(|(len, _)| *len).filter(|(len, _)| *len > 0)?;
+        let lens = candidates.iter().filter_map(|block| Some((shared_len(block)?, *block)));
+        let ((len, written), block) = lens.max_by_key(|((len, _), _)| *len).filter(|((len, _), _)| *len > 0)?;
         self.hold(block);
-        Some(if len == BLOCK_LEN { Known::Whole(block) } else { Known::Beginning { block, len } })
+        Some(if len == BLOCK_LEN { Known::Whole(block) } else { Known::Beginning { block, len, written } })
     }
 
     /// The block of exactly `tokens` after `before`, which is not held by this.
@@ -277,7 +280,7 @@ mod tests {
         let short = pool.take().expect("one");
         assert_eq!(pool.publish(short, &root, &tokens(1, 10)), short);
         pool.let_go(short);
-        let beginning = |len| Some(Known::Beginning { block: short, len });
+        let beginning = |len| Some(Known::Beginning { block: short, len, written: 10 });
         assert_eq!(pool.find(&root, &tokens(1, 7)), beginning(7));
         assert_eq!(pool.find(&root, &tokens(1, BLOCK_LEN)), beginning(10));
         assert_eq!(pool.find(&root, &tokens(2, 7)), None);

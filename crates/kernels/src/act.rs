@@ -126,6 +126,29 @@ impl Act {
         &mut self.data
     }
 
+    /// Every row `times` times side by side.
+    #[must_use]
+    pub fn repeated(&self, times: usize) -> Self {
+        let mut out = Self::zeros(self.rows, self.cols * times);
+        for row in 0..self.rows {
+            out.row_mut(row).chunks_exact_mut(self.cols).for_each(|part| part.copy_from_slice(self.row(row)));
+        }
+        out
+    }
+
+    /// The rows of all `parts`, which have as many columns.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn stacked(parts: &[Self]) -> Self {
+        let cols = parts.first().expect("some rows").cols;
+        let mut out = Self::zeros(parts.iter().map(|part| part.rows).sum(), cols);
+        let rows = parts.iter().flat_map(|part| (0..part.rows).map(move |row| part.row(row)));
+        rows.enumerate().for_each(|(i, row)| out.row_mut(i).copy_from_slice(row));
+        out
+    }
+
     /// The columns `[start, start + cols)` of every row, copied.
     ///
     /// # Panics

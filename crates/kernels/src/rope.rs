@@ -17,6 +17,7 @@ pub enum RopeLayout {
 }
 
 /// Cosines and sines for the positions of one step, shared by all its layers.
+#[derive(Clone)]
 pub struct RopeTable {
     half: usize,
     cos_sin: Vec<(f32, f32)>,

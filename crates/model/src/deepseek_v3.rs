@@ -1,8 +1,8 @@
-//! DeepSeek V2-Lite, V2, V3, R1 and V3.1: latent attention and a mixture of experts behind the same skeleton.
+//! DeepSeek V2-Lite, V2, V3, R1, V3.1 and V3.2: latent attention and a mixture of experts behind the same skeleton.
 //!
 //! Source   DeepSeek-V2 (arXiv 2405.04434), DeepSeek-V3 (arXiv 2412.19437) section 2.1. What differs between them
-//!          is in the configuration: how queries are projected (`mla`), how tokens are routed (`moe`), YaRN.
-//! Golden   tests/golden/deepseek_v2_lite, deepseek_v2, deepseek_v3, minnow: hidden states by layer and logits
+//!          is in the configuration: how queries are projected and what is attended to (`mla`), how tokens are routed (`moe`), YaRN.
+//! Golden   tests/golden/deepseek_v2_lite, deepseek_v2, deepseek_v3, deepseek_v32, minnow: hidden states by layer and logits
 //! Letters  T tokens in this step · D hidden_size
 
 use shoal_kernels::ops::FeedForward;
@@ -12,7 +12,7 @@ use crate::Error;
 use crate::config::DeepseekConfig;
 use crate::kv_cache::KvCache;
 use crate::mla::Mla;
-use crate::moe::Moe;
+use crate::moe::{Moe, MoeLayer};
 use crate::step::StepContext;
 use crate::weights::LayerBinder;
 
@@ -40,9 +40,9 @@ impl DecoderLayer {
         let common = &config.common;
         let mlp = match &config.moe {
             Some(moe) if layer_idx >= config.first_k_dense_replace => {
-                Mlp::Moe(Box::new(Moe::load(weights, moe, common.hidden_size)?))
+                Mlp::Moe(Box::new(Moe::load(weights, moe, common.hidden_size, MoeLayer::PLAIN)?))
             }
-            _ => Mlp::Dense(weights.feed_forward("", common.hidden_size, common.intermediate_size)?),
+            _ => Mlp::Dense(weights.feed_forward("", common.hidden_size, common.intermediate_size, f32::INFINITY)?),
         };
         Ok(Self {
             layer_idx,
@@ -69,7 +69,7 @@ impl DecoderLayer {
         let normed = cpu.rms_norm(&x, &self.post_attention_layernorm, self.rms_norm_eps);
         let y = match &self.mlp {
             Mlp::Dense(ffn) => cpu.in_section("dense ffn").feed_forward(&normed, ffn),
-            Mlp::Moe(moe) => moe.forward(&cpu.in_section("moe"), &normed, following.iter().map_while(Self::moe))?,
+            Mlp::Moe(moe) => moe.forward(&cpu.in_section("moe"), &normed, step.tokens, following.iter().map_while(Self::moe))?,
         };
         cpu.add(&mut x, &y);
         Ok(x)

@@ -49,6 +49,16 @@ pub enum Error {
         /// The format in the file.
         found: &'static str,
     },
+    /// A table names something that does not exist.
+    #[error("tensor `{name}`: expected ids below {count}, found {found}")]
+    UnknownId {
+        /// Its name.
+        name: String,
+        /// How many there are.
+        count: usize,
+        /// The id in the file.
+        found: u32,
+    },
     /// The memory does not hold the model's fixed part and the experts of one token.
     #[error(
         "the weights that every token needs and the experts of one take {needed}, but the memory for the model is {memory}"

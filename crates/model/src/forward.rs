@@ -15,11 +15,11 @@ use crate::memory::{Footprint, Ledger, scratch_bytes};
 use crate::rope::{Rope, plain_magnitude};
 use crate::step::{Step, StepContext};
 use crate::weights::{Binder, OUTPUT, OUTPUT_NORM, ROPE_FREQS, TOKEN_EMBD, role};
-use crate::{Error, deepseek_v3, llama};
+use crate::{Error, deepseek_v3, deepseek_v4, llama};
 
 /// Sees the hidden states of a step as they pass: for tests by layer and for dumps.
 pub trait Observer {
-    /// The activations `[T, D]` that enter layer `layer`, or, for the number of layers, what follows the last norm
+    /// The activations `[T, D]` that enter layer `layer` (of V4 all streams side by side, `[T, M * D]`), or, for the number of layers, what follows the last norm
     /// (there only the rows whose logits are wanted).
     fn hidden(&mut self, layer: usize, x: &Act);
 }
@@ -34,6 +34,7 @@ impl Observer for Ignore {
 enum Layers {
     Llama(Vec<llama::DecoderLayer>),
     Deepseek(Vec<deepseek_v3::DecoderLayer>),
+    DeepseekV4(deepseek_v4::DeepseekV4),
 }
 
 /// A model with its weights and the backend it runs on.
@@ -76,6 +77,9 @@ impl Model {
                     .map(|i| deepseek_v3::DecoderLayer::load(i, &weights.layer(i), config))
                     .collect::<Result<_, _>>()?,
             ),
+            ModelConfig::DeepseekV4(config) => {
+                Layers::DeepseekV4(deepseek_v4::DeepseekV4::load(&weights, config)?)
+            }
         };
         let embed_tokens = weights.matrix(TOKEN_EMBD, common.vocab_size, common.hidden_size)?;
         let lm_head = if weights.has(OUTPUT) {
@@ -155,26 +159,30 @@ impl Model {
         step.check();
         let _seat = self.cpu.pool().take_seat();
         self.share_memory(step, kv)?;
-        let context = StepContext { spans: &step.spans, rope: self.rope.table(&step.positions()) };
+        let rope = self.rope.table(&step.positions());
+        let context = StepContext { tokens: step.tokens, spans: &step.spans, rope };
         let [embedding, residual, head] =
             ["embedding", "residual", "head"].map(|section| self.cpu.in_section(section));
         let mut x = embedding.embed(&self.embed_tokens, step.tokens);
-        match &self.layers {
+        let last = match &self.layers {
             Layers::Llama(layers) => {
                 for (i, layer) in layers.iter().enumerate() {
                     observer.hidden(i, &x);
                     x = layer.forward(&residual, x, &context, kv);
                 }
+                x.select_rows(step.logits)
             }
             Layers::Deepseek(layers) => {
                 for (i, layer) in layers.iter().enumerate() {
                     observer.hidden(i, &x);
                     x = layer.forward(&residual, x, &context, kv, &layers[i + 1..])?;
                 }
+                x.select_rows(step.logits)
             }
-        }
+            Layers::DeepseekV4(model) => model.forward(&residual, &x, step, &context, kv, observer)?,
+        };
         let common = self.config.common();
-        let normed = head.rms_norm(&x.select_rows(step.logits), &self.norm, common.rms_norm_eps);
+        let normed = head.rms_norm(&last, &self.norm, common.rms_norm_eps);
         observer.hidden(common.num_hidden_layers, &normed);
         Ok(head.matmul(&normed, &self.lm_head))
     }
@@ -206,7 +214,7 @@ fn load_rope(config: &ModelConfig, weights: &Binder<'_>) -> Result<Rope, Error> 
     let magnitude = match config {
         ModelConfig::Llama(_) => plain_magnitude(&rope.scaling),
         // DeepSeek's two corrections of the magnitude cancel; its temperature is in the softmax scale instead.
-        ModelConfig::Deepseek(_) => 1.0,
+        ModelConfig::Deepseek(_) | ModelConfig::DeepseekV4(_) => 1.0,
     };
     debug_assert!(divisors.is_none() || rope.scaling == RopeScaling::None, "divisors replace other scaling");
     Ok(Rope::new(rope, divisors.as_deref(), magnitude))

@@ -6,12 +6,17 @@
 //! What it does not know: requests, sampling, text; where a weight lies on disk; which instructions compute.
 //!
 //! Reading order: [`config`] (metadata to checked numbers), [`memory`], `weights` (names to handles), `rope`, [`kv_cache`],
-//! [`step`], then a family: `llama` (Llama and Qwen2) or `deepseek_v3` with `mla` and `moe` (V2-Lite to V3.1).
+//! [`step`], then a family: `llama` (Llama and Qwen2) or `deepseek_v3` with `mla` and `moe` (V2-Lite to
+//! V3.2) or `deepseek_v4` with `compressed_attention`.
 
+mod compressed_attention;
+mod compressor;
 pub mod config;
 mod deepseek_v3;
+mod deepseek_v4;
 mod error;
 mod forward;
+mod indexer;
 pub mod kv_cache;
 mod llama;
 pub mod memory;

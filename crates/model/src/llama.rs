@@ -52,7 +52,7 @@ impl DecoderLayer {
             input_layernorm: weights.vector("attn_norm.weight", common.hidden_size)?,
             self_attn: Attention::load(weights, config)?,
             post_attention_layernorm: weights.vector("ffn_norm.weight", common.hidden_size)?,
-            mlp: weights.feed_forward("", common.hidden_size, common.intermediate_size)?,
+            mlp: weights.feed_forward("", common.hidden_size, common.intermediate_size, f32::INFINITY)?,
         })
     }
 
@@ -96,11 +96,12 @@ impl Attention {
         cpu.rope(&mut q, &step.rope, dim, 0, layout);
         cpu.rope(&mut k, &step.rope, dim, 0, layout);
         for span in step.spans {
-            kv.write(layer_idx, span.blocks, span.first_pos, span.rows.clone(), &[&k, &v]);
+            kv.write((layer_idx, 0), span.blocks, span.positions(), span.rows.start, &[&k, &v]);
         }
         let spans: Vec<_> = step.spans.iter().map(|span| span.attend()).collect();
         let values_at = self.shape.kv_heads * dim;                                           // keys, then values
-        let o = cpu.attention(&q, kv.rows(layer_idx, 0), kv.rows(layer_idx, values_at), &spans, self.shape);
+        let (keys, values) = (kv.rows(layer_idx, 0, 0), kv.rows(layer_idx, 0, values_at));
+        let o = cpu.attention(&q, keys, values, &spans, self.shape);
         cpu.matmul(&o, &self.o_proj)                                                         // [T, D]
     }
 }

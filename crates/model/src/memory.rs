@@ -14,14 +14,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use shoal_base::Bytes;
 use shoal_checkpoint::{Checkpoint, TensorInfo};
 use shoal_kernels::act::KEPT_BYTES_MAX;
+use shoal_kernels::attention::index::SCORE_BYTES_MAX;
 use shoal_quant::Dtype;
 use shoal_store::{Role, dense_bytes, slot_bytes};
 
 use crate::Error;
-use crate::config::{DeepseekConfig, ModelConfig};
+use crate::config::{DeepseekConfig, DeepseekV4Config, IndexerConfig, ModelConfig};
 use crate::kv_cache::KvCache;
-use crate::mla::EXPANDED_BYTES_MAX;
-use crate::weights::{expert_stacks, key_up, role, transposed_dtype};
+use crate::mla::{ABSORBED_TOKENS, EXPANDED_BYTES_MAX};
+use crate::weights::{expert_stacks, is_kept_as_f32, key_up, role, transposed_dtype};
 
 /// What a model takes before it has seen a token, and what its experts would like to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Footprint {
     pub fn of(checkpoint: &Checkpoint, config: &ModelConfig) -> Self {
         let layers = config.common().num_hidden_layers;
         let role = |tensor: &TensorInfo| role(tensor, layers);
-        let vectors = checkpoint.tensors().iter().filter(|t| role(t) == Role::Dense && t.shape.len() == 1);
+        let vectors = checkpoint.tensors().iter().filter(|t| role(t) == Role::Dense && is_kept_as_f32(t));
         let vectors: u64 = vectors.map(|tensor| tensor.elements() * 4).sum();
         let mut footprint = Self {
             dense: dense_bytes(checkpoint, &role),
@@ -56,13 +57,13 @@ impl Footprint {
         if let ModelConfig::Deepseek(config) = config {
             let transposes = (0..layers).map(|layer| transpose_bytes(checkpoint, config, layer));
             footprint.derived += transposes.sum::<u64>();
-            let count = config.moe.as_ref().map_or(0, |moe| moe.n_routed_experts);
-            let banks = (0..layers).filter_map(|layer| expert_stacks(checkpoint, layer));
-            for stacks in banks {
-                let slot = slot_bytes(checkpoint, stacks, count);
-                footprint.slot = footprint.slot.max(slot);
-                footprint.slots_max += if slot > 0 { count as u64 } else { 0 };
-            }
+        }
+        let count = config.moe().map_or(0, |moe| moe.n_routed_experts);
+        let banks = (0..layers).filter_map(|layer| expert_stacks(checkpoint, layer));
+        for stacks in banks.filter(|_| count > 0) {
+            let slot = slot_bytes(checkpoint, stacks, count);
+            footprint.slot = footprint.slot.max(slot);
+            footprint.slots_max += if slot > 0 { count as u64 } else { 0 };
         }
         footprint
     }
@@ -87,29 +88,56 @@ fn transpose_bytes(checkpoint: &Checkpoint, config: &DeepseekConfig, layer: usiz
 pub fn scratch_bytes(config: &ModelConfig, tokens: usize, context: usize) -> u64 {
     let common = config.common();
     let (hidden, heads) = (common.hidden_size, common.num_attention_heads);
-    // What every part of a layer has beside its own: the residual, its norm, the sum and their quantised copies.
-    let residual = 6 * tokens * hidden;
-    let (attention, mixture) = match config {
-        ModelConfig::Llama(llama) => (4 * tokens * (heads * llama.head_dim + config.kv_width()), 0),
-        ModelConfig::Deepseek(config) => {
-            let key = config.qk_nope_head_dim + config.qk_rope_head_dim;
-            let wide = tokens * heads * (3 * key + 3 * config.v_head_dim);
-            let absorbed = 3 * tokens.min(64) * heads * (config.kv_lora_rank + config.qk_rope_head_dim);
-            let latents = context * (config.kv_lora_rank + config.qk_rope_head_dim);
-            let one_head = 2 * context * (key + config.v_head_dim);
-            let expanded =
-                one_head.max(2 * EXPANDED_BYTES_MAX / size_of::<f32>()).min(one_head.saturating_mul(heads));
-            let mixture = config.moe.as_ref().map_or(0, |moe| {
-                let slots = tokens * moe.num_experts_per_tok;
-                slots * (hidden + 3 * moe.moe_intermediate_size) + 3 * tokens * moe.n_routed_experts
-            });
-            (wide + absorbed + latents + expanded, mixture)
+    let attention = match config {
+        ModelConfig::Llama(llama) => {
+            4 * tokens * (heads + 2 * llama.num_key_value_heads) * llama.head_dim
         }
+        ModelConfig::Deepseek(config) => mla_elements(config, tokens, context),
+        ModelConfig::DeepseekV4(config) => compressed_elements(config, tokens, context),
     };
+    let mixture = config.moe().map_or(0, |moe| {
+        let slots = tokens * moe.num_experts_per_tok;
+        slots * (hidden + 3 * moe.moe_intermediate_size) + 3 * tokens * moe.n_routed_experts
+    });
+    // What every part of a layer has beside its own: the residual, its norm, the sum and their quantised copies.
+    let streams = if let ModelConfig::DeepseekV4(config) = config { config.hyper.mult } else { 0 };
+    let residual = (6 + streams) * tokens * hidden;
     let dense = 3 * tokens * common.intermediate_size;
     let widest = attention.max(mixture).max(dense);
     let live = (residual + widest + common.vocab_size * 2) * size_of::<f32>();
     (live + live.min(KEPT_BYTES_MAX)) as u64
+}
+
+/// Elements that latent attention takes for a step.
+fn mla_elements(config: &DeepseekConfig, tokens: usize, context: usize) -> usize {
+    let heads = config.common.num_attention_heads;
+    let key = config.qk_nope_head_dim + config.qk_rope_head_dim;
+    let wide = tokens * heads * (3 * key + 3 * config.v_head_dim);
+    let at_a_time = tokens.min(ABSORBED_TOKENS);
+    let absorbed = 3 * at_a_time * heads * (config.kv_lora_rank + config.qk_rope_head_dim);
+    let latents = context * (config.kv_lora_rank + config.qk_rope_head_dim);
+    let one_head = 2 * context * (key + config.v_head_dim);
+    let expanded = one_head.max(2 * EXPANDED_BYTES_MAX / size_of::<f32>()).min(one_head.saturating_mul(heads));
+    let choice = config.indexer.map_or(0, |indexer| choice_elements(indexer, tokens, context));
+    wide + absorbed + latents + expanded + choice
+}
+
+/// Elements that V4's attention takes for a step.
+fn compressed_elements(config: &DeepseekV4Config, tokens: usize, context: usize) -> usize {
+    let queries = config.common.num_attention_heads * config.head_dim;
+    let outputs = config.o_groups * config.o_lora_rank;
+    let raw = 8 * (config.head_dim + config.indexer.index_head_dim);
+    let wide = tokens * (3 * queries + 3 * config.q_lora_rank + 2 * outputs + raw);
+    // A listed row is two words long.
+    let lists = 2 * tokens * (config.sliding_window + config.indexer.index_topk.max(context.div_ceil(128)));
+    wide + lists + choice_elements(config.indexer, tokens, context.div_ceil(4))
+}
+
+/// Elements that choosing among `rows` rows takes: index queries, scores, and what was chosen.
+fn choice_elements(indexer: IndexerConfig, tokens: usize, rows: usize) -> usize {
+    let queries = tokens * indexer.index_n_heads * (indexer.index_head_dim + 1);
+    let scores = (tokens * rows).min(SCORE_BYTES_MAX / size_of::<f32>()).max(rows);
+    2 * queries + 2 * scores + tokens * indexer.index_topk.min(rows)
 }
 
 /// Memory for everything of a loaded model but its fixed weights.

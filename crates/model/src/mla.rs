@@ -10,17 +10,24 @@
 //! A prompt expands its context once for many queries; a generated token absorbs. See [`Phase`] for why the choice
 //! follows the token and not the size of the step.
 //!
+//! In V3.2 a token attends to `index_topk` earlier ones at the most, which an indexer chooses. Tokens with fewer before them
+//! see all and are computed as above; the others absorb, whatever their phase, since each has its own list of rows.
+//!
 //! Source   DeepSeek-V2 (arXiv 2405.04434) section 2.1, DeepSeek-V3 (arXiv 2412.19437) section 2.1.1: equation
-//!          numbers of V3 at right
+//!          numbers of V3 at right; DeepSeek-V3.2 for the choice
 //! Letters  T tokens in this step · S context · D hidden_size · H heads · N qk_nope_head_dim · P qk_rope_head_dim ·
 //!          V v_head_dim · Rq q_lora_rank · R kv_lora_rank
 
 use shoal_base::BlockId;
+use shoal_kernels::attention::index::IndexSpan;
+use shoal_kernels::attention::listed::{ListedRow, RowLists};
 use shoal_kernels::attention::{AttendSpan, AttentionShape, BlockRows};
+use shoal_kernels::rope::RopeLayout;
 use shoal_kernels::{Act, Cpu, Matrix};
 
 use crate::Error;
 use crate::config::{DeepseekConfig, RopeScaling};
+use crate::indexer::{IndexKeys, IndexRope, Indexer};
 use crate::kv_cache::KvCache;
 use crate::rope::yarn_mscale;
 use crate::step::{Phase, Span, StepContext};
@@ -28,6 +35,9 @@ use crate::weights::{ATTN_K_B, ATTN_KV_B, LayerBinder, transposed};
 
 /// Memory for the expanded keys and values of a context: as many heads at a time as fit.
 pub(crate) const EXPANDED_BYTES_MAX: usize = 64 << 20;
+
+/// Tokens that absorb at a time, where a prompt does.
+pub(crate) const ABSORBED_TOKENS: usize = 64;
 
 pub(crate) struct Mla {
     config: DeepseekConfig,
@@ -42,6 +52,13 @@ pub(crate) struct Mla {
     /// W^UV of each head, `[V, R]`.
     w_uv: Vec<Matrix>,
     o_proj: Matrix,
+    sparse: Option<Sparse>,
+}
+
+/// What V3.2 chooses rows with.
+struct Sparse {
+    indexer: Indexer,
+    keys: IndexKeys,
 }
 
 /// V2-Lite projects queries at once, the others through a latent of their own.
@@ -85,6 +102,7 @@ impl Mla {
             w_uk_t,
             w_uv,
             o_proj: weights.matrix("attn_output.weight", hidden, heads * v_dim)?,
+            sparse: Sparse::load(weights, config)?,
             config: config.clone(),
         })
     }
@@ -93,31 +111,44 @@ impl Mla {
     pub(crate) fn forward(&self, cpu: &Cpu, x: &Act, step: &StepContext<'_>, kv: &mut KvCache, layer_idx: usize) -> Act {
         let DeepseekConfig { kv_lora_rank: r, qk_nope_head_dim: n, qk_rope_head_dim: p, .. } = self.config;
         let (eps, layout) = (self.config.common.rms_norm_eps, self.config.common.rope.layout);
-        let (mut q, kv_a) = match &self.q {
+        let (mut q, kv_a, c_q) = match &self.q {
             QProj::Full { q_proj } => {
                 let [q, kv_a] = cpu.matmuls(x, [q_proj, &self.kv_a_proj_with_mqa]);      // [T, H·(N+P)] [T, R+P]
-                (q, kv_a)
+                (q, kv_a, None)
             }
             QProj::LowRank { q_a_proj, q_a_layernorm, q_b_proj } => {
                 let [q_a, kv_a] = cpu.matmuls(x, [q_a_proj, &self.kv_a_proj_with_mqa]);
                 let c_q = cpu.rms_norm(&q_a, q_a_layernorm, eps);                        // [T, Rq]       c^Q   (6)
-                (cpu.matmul(&c_q, q_b_proj), kv_a)                                       // [T, H·(N+P)]  q^C q^R (7)
+                (cpu.matmul(&c_q, q_b_proj), kv_a, Some(c_q))                            // [T, H·(N+P)]  q^C q^R (7)
             }
         };
         cpu.rope(&mut q, &step.rope, n + p, n, layout);                                  //               q^R   (8)
         let c_kv = cpu.rms_norm(&kv_a.columns(0, r), &self.kv_a_layernorm, eps);         // [T, R]        c^KV  (1)
         let mut k_pe = kv_a.columns(r, p);                                               // one for all H
         cpu.rope(&mut k_pe, &step.rope, p, 0, layout);                                   // [T, P]        k^R   (3)
+        let k_index = self.sparse.as_ref().map(|sparse| sparse.keys.forward(cpu, x, &step.rope));
+        let parts: Vec<&Act> = [&c_kv, &k_pe].into_iter().chain(&k_index).collect();
         for span in step.spans {
-            kv.write(layer_idx, span.blocks, span.first_pos, span.rows.clone(), &[&c_kv, &k_pe]);
+            kv.write((layer_idx, 0), span.blocks, span.positions(), span.rows.start, &parts);
         }
-        let latents = kv.rows(layer_idx, 0);
-        let o = self.attend(cpu, &q, step.spans, latents);                               // [T, H·V]      o     (10)
+        let latents = kv.rows(layer_idx, 0, 0);
+        let chosen = self.sparse.as_ref().zip(c_q.as_ref()).map(|(sparse, c_q)| {
+            let spans: Vec<_> = step.spans.iter().map(IndexSpan::from).collect();
+            sparse.indexer.select(cpu, c_q, x, &step.rope, kv.rows(layer_idx, 0, r + p), &spans)
+        });
+        let o = self.attend(cpu, &q, step.spans, latents, chosen.as_deref());            // [T, H·V]      o     (10)
         cpu.matmul(&o, &self.o_proj)                                                     // [T, D]        u     (11)
     }
 
-    /// Attention of all spans, each in the form of its phase: `[T, H·V]`.
-    fn attend(&self, cpu: &Cpu, q: &Act, spans: &[Span<'_>], latents: BlockRows<'_>) -> Act {
+    /// Attention of all spans, each in the form of its phase, of tokens with a choice over what was `chosen`: `[T, H·V]`.
+    fn attend(
+        &self,
+        cpu: &Cpu,
+        q: &Act,
+        spans: &[Span<'_>],
+        latents: BlockRows<'_>,
+        chosen: Option<&[Vec<u32>]>,
+    ) -> Act {
         let mut out = Act::zeros(q.rows(), self.config.common.num_attention_heads * self.config.v_head_dim);
         let mut place = |rows: &[usize], part: &Act| {
             for (i, &row) in rows.iter().enumerate() {
@@ -127,25 +158,45 @@ impl Mla {
         let mut decode_rows = Vec::new();
         let mut decode_spans = Vec::new();
         for span in spans {
-            let rows: Vec<usize> = span.rows.clone().collect();
+            let (dense, sparse) = self.split(span);
+            let rows: Vec<usize> = dense.rows.clone().collect();
             match span.phase {
-                Phase::Prefill => place(&rows, &self.expanded(cpu, &q.select_rows(&rows), span, latents)),
+                _ if rows.is_empty() => {}
+                Phase::Prefill => place(&rows, &self.expanded(cpu, &q.select_rows(&rows), &dense, latents)),
                 Phase::Decode => {
                     let first = decode_rows.len();
-                    decode_spans.push(AttendSpan { rows: first..first + rows.len(), ..span.attend() });
+                    decode_spans.push(AttendSpan { rows: first..first + rows.len(), ..dense.attend() });
                     decode_rows.extend(rows);
                 }
             }
+            let Some(chosen) = chosen else { continue };
+            for rows in sparse.collect::<Vec<_>>().chunks(ABSORBED_TOKENS) {
+                let row = |&position: &u32| ListedRow { source: 0, place: latents.place(span.blocks, position as usize) };
+                let lists: RowLists = rows.iter().map(|&token| chosen[token].iter().map(row).collect()).collect();
+                let attend = |q: &Act, shape| cpu.listed_attention(q, &[latents], &lists, shape, &[]);
+                place(rows, &self.absorbed(cpu, &q.select_rows(rows), attend));
+            }
         }
         if !decode_rows.is_empty() {
-            place(&decode_rows, &self.absorbed(cpu, &q.select_rows(&decode_rows), &decode_spans, latents));
+            let attend = |q: &Act, shape| cpu.attention(q, latents, latents, &decode_spans, shape);
+            place(&decode_rows, &self.absorbed(cpu, &q.select_rows(&decode_rows), attend));
         }
         out
     }
 
-    /// The form without expansion: one key-value head, whose key is the cached row and whose value is its latent.
+    /// The tokens of a span that see all before them, and the rows of those that have a choice.
+    fn split<'a>(&self, span: &Span<'a>) -> (Span<'a>, std::ops::Range<usize>) {
+        let len = span.rows.len();
+        let seen_whole = self.sparse.as_ref().map_or(usize::MAX, |sparse| sparse.indexer.config().index_topk);
+        let dense = seen_whole.saturating_sub(span.first_pos).min(len);
+        let cut = span.rows.start + dense;
+        (Span { rows: span.rows.start..cut, ..span.clone() }, cut..span.rows.end)
+    }
+
+    /// The form without expansion: one key-value head, whose key is the cached row and whose value is its latent. `attend` takes
+    /// queries over such rows to outputs of the latents' width.
     #[rustfmt::skip]
-    fn absorbed(&self, cpu: &Cpu, q: &Act, spans: &[AttendSpan<'_>], latents: BlockRows<'_>) -> Act {
+    fn absorbed(&self, cpu: &Cpu, q: &Act, attend: impl FnOnce(&Act, AttentionShape) -> Act) -> Act {
         let DeepseekConfig { kv_lora_rank: r, qk_nope_head_dim: n, qk_rope_head_dim: p, .. } = self.config;
         let heads = self.config.common.num_attention_heads;
         let tokens = q.rows();
@@ -160,7 +211,7 @@ impl Mla {
         }
         let shape =
             AttentionShape { heads, kv_heads: 1, key_dim: r + p, value_dim: r, scale: self.softmax_scale };
-        let o_c = cpu.attention(&q_full.reshaped(heads * (r + p)), latents, latents, spans, shape); // [T, H·R]
+        let o_c = attend(&q_full.reshaped(heads * (r + p)), shape);                      // [T, H·R]
         cpu.heads_matmul(o_c, &self.w_uv)                                                // [T, H·V]
     }
 
@@ -191,6 +242,25 @@ impl Mla {
             }
         }
         out
+    }
+}
+
+impl Sparse {
+    fn load(weights: &LayerBinder<'_>, config: &DeepseekConfig) -> Result<Option<Self>, Error> {
+        let (Some(indexer), Some(q_rank)) = (config.indexer, config.q_lora_rank) else { return Ok(None) };
+        let (hidden, rope) = (config.common.hidden_size, IndexRope { offset: 0, layout: RopeLayout::Halves });
+        Ok(Some(Self {
+            indexer: Indexer::load(weights, indexer, rope, hidden, q_rank)?,
+            keys: IndexKeys::load(weights, indexer, rope, hidden)?,
+        }))
+    }
+}
+
+/// In V3.2 a token may see itself and all before it.
+impl<'a> From<&Span<'a>> for IndexSpan<'a> {
+    fn from(span: &Span<'a>) -> Self {
+        let visible = span.positions().map(|position| position + 1).collect();
+        Self { rows: span.rows.clone(), visible, blocks: span.blocks }
     }
 }
 

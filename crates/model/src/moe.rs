@@ -1,15 +1,19 @@
 //! The mixture of experts of one layer: `y = sum_k g_k E_k(h) + S(h)`, k over the experts the router chose.
 //!
-//! Source   DeepSeek-V3 (arXiv 2412.19437) section 2.1.2, equations 12 to 16; V2 (arXiv 2405.04434) section 2.2
+//! In the first layers of V4 it is not the router that chooses but a table by token; the router still gives the weights.
+//!
+//! Source   DeepSeek-V3 (arXiv 2412.19437) section 2.1.2, equations 12 to 16; V2 (arXiv 2405.04434) section 2.2; V4 (arXiv
+//!          2606.19348) for the tables
 //! Letters  T tokens in this step · D hidden_size · E n_routed_experts
 
+use shoal_base::TokenId;
 use shoal_kernels::ops::FeedForward;
-use shoal_kernels::route::RouterSpec;
+use shoal_kernels::route::{RouterSpec, Routing};
 use shoal_kernels::{Act, Cpu, Matrix};
 
 use crate::Error;
 use crate::config::MoeConfig;
-use crate::weights::{Experts, LayerBinder};
+use crate::weights::{Experts, IdTable, LayerBinder};
 
 /// Choices for each expert from which on all are expected to be chosen: with even odds one in fifty is not.
 const CHOICES_FOR_ALL: usize = 4;
@@ -23,12 +27,35 @@ const FORESEEN_LAYERS: usize = 2;
 pub(crate) struct Moe {
     gate: Matrix,
     spec: RouterSpec,
+    /// For each token of the vocabulary its experts, where the router does not choose.
+    tid2eid: Option<IdTable>,
     experts: Experts,
     shared_experts: Option<FeedForward>,
 }
 
+/// What differs between the mixtures of a model's layers.
+#[derive(Clone, Copy)]
+pub(crate) struct MoeLayer {
+    /// Size of the vocabulary, if tokens name their experts.
+    pub(crate) hashed_vocab: Option<usize>,
+    /// Limits of the activation in routed experts and in shared ones; infinite for none.
+    pub(crate) swiglu_limits: [f32; 2],
+}
+
+impl MoeLayer {
+    /// A layer whose router chooses, without limits.
+    pub(crate) const PLAIN: Self = Self { hashed_vocab: None, swiglu_limits: [f32::INFINITY; 2] };
+}
+
 impl Moe {
-    pub(crate) fn load(weights: &LayerBinder<'_>, config: &MoeConfig, hidden: usize) -> Result<Self, Error> {
+    pub(crate) fn load(
+        weights: &LayerBinder<'_>,
+        config: &MoeConfig,
+        hidden: usize,
+        layer: MoeLayer,
+    ) -> Result<Self, Error> {
+        let [routed_limit, shared_limit] = layer.swiglu_limits;
+        let per_token = config.num_experts_per_tok;
         let (count, width) = (config.n_routed_experts, config.moe_intermediate_size);
         let shared_width = config.n_shared_experts * width;
         let spec = RouterSpec {
@@ -44,9 +71,13 @@ impl Moe {
         Ok(Self {
             gate: weights.matrix("ffn_gate_inp.weight", count, hidden)?,
             spec,
-            experts: weights.experts(count, hidden, width)?,
+            tid2eid: layer
+                .hashed_vocab
+                .map(|vocab| weights.ids("ffn_gate_tid2eid.weight", vocab, per_token, count))
+                .transpose()?,
+            experts: weights.experts(count, hidden, width, routed_limit)?,
             shared_experts: (shared_width > 0)
-                .then(|| weights.feed_forward("_shexp", hidden, shared_width))
+                .then(|| weights.feed_forward("_shexp", hidden, shared_width, shared_limit))
                 .transpose()?,
         })
     }
@@ -57,13 +88,14 @@ impl Moe {
         &self,
         cpu: &Cpu,
         h: &Act,
+        tokens: &[TokenId],
         following: impl Iterator<Item = &'a Self>,
     ) -> Result<Act, Error> {
-        let routing = cpu.route(&cpu.matmul(h, &self.gate), &self.spec);                 // [T, E]  s, g  (13)-(16)
+        let routing = self.route(cpu, h, tokens);                                        // [T, E]  s, g  (13)-(16)
         let mut routed = cpu.expert_sum(h, &routing);
         let mut fetch = self.experts.fetch(routed.needed());
         for (layer, distance) in following.zip(1..=FORESEEN_LAYERS) {
-            layer.foresee(cpu, h, distance);
+            layer.foresee(cpu, h, tokens, distance);
         }
         let shared = self.shared_experts.as_ref().map(|shared| cpu.feed_forward(h, shared));
         while let Some(batch) = fetch.next_batch()? {
@@ -76,17 +108,28 @@ impl Moe {
         Ok(y)
     }
 
+    fn route(&self, cpu: &Cpu, h: &Act, tokens: &[TokenId]) -> Routing {
+        let logits = cpu.matmul(h, &self.gate);
+        match &self.tid2eid {
+            None => cpu.route(&logits, &self.spec),
+            Some(table) => {
+                let chosen: Vec<u32> = tokens.iter().flat_map(|token| table.row(token.idx())).collect();
+                cpu.route_to(&logits, &self.spec, &chosen)
+            }
+        }
+    }
+
     /// Reads ahead while the layer `distance` before this one computes, whose input is `h`: all experts of the next layer, if so
     /// many tokens choose that each is chosen; for a few tokens those that this router would choose for `h`, which
     /// has much in common with the input that it will see.
-    fn foresee(&self, cpu: &Cpu, h: &Act, distance: usize) {
+    fn foresee(&self, cpu: &Cpu, h: &Act, tokens: &[TokenId], distance: usize) {
         let (choices, k) = (h.rows() * self.spec.num_experts_per_tok, self.spec.num_experts_per_tok);
         if choices >= CHOICES_FOR_ALL * self.gate.rows() {
             if distance == 1 {
                 self.experts.read_all_ahead();
             }
         } else if h.rows() <= FORESEEN_TOKENS && self.experts.is_incomplete() {
-            let routing = cpu.route(&cpu.matmul(h, &self.gate), &self.spec);
+            let routing = self.route(cpu, h, tokens);
             self.experts
                 .forecast(distance, routing.experts.into_iter().enumerate().map(|(i, id)| (id, i % k)));
         }

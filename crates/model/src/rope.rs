@@ -7,6 +7,18 @@ use shoal_kernels::rope::RopeTable;
 
 use crate::config::{RopeConfig, RopeScaling};
 
+/// A turn and its reverse.
+pub(crate) struct Turn {
+    pub(crate) there: RopeTable,
+    pub(crate) back: RopeTable,
+}
+
+impl Turn {
+    pub(crate) fn new(table: &RopeTable) -> Self {
+        Self { there: table.clone(), back: table.reversed() }
+    }
+}
+
 /// Frequencies of one model, and what its turned elements are multiplied with.
 pub(crate) struct Rope {
     frequencies: Vec<f64>,

@@ -35,6 +35,11 @@ pub struct Span<'a> {
 }
 
 impl<'a> Span<'a> {
+    /// The positions of its tokens.
+    pub(crate) fn positions(&self) -> Range<usize> {
+        self.first_pos..self.first_pos + self.rows.len()
+    }
+
     pub(crate) fn attend(&self) -> AttendSpan<'a> {
         AttendSpan { rows: self.rows.clone(), first_pos: self.first_pos, blocks: self.blocks }
     }
@@ -54,7 +59,7 @@ pub struct Step<'a> {
 impl Step<'_> {
     /// The position of every token in its sequence.
     pub(crate) fn positions(&self) -> Vec<u32> {
-        let positions = self.spans.iter().flat_map(|span| span.first_pos..span.first_pos + span.rows.len());
+        let positions = self.spans.iter().flat_map(Span::positions);
         positions.map(|position| position as u32).collect()
     }
 
@@ -72,6 +77,7 @@ impl Step<'_> {
 
 /// What every layer of a step shares.
 pub(crate) struct StepContext<'a> {
+    pub(crate) tokens: &'a [TokenId],
     pub(crate) spans: &'a [Span<'a>],
     pub(crate) rope: RopeTable,
 }

@@ -5,12 +5,14 @@
 
 use shoal_base::{Blob, BlobBuf, ExpertId};
 use shoal_checkpoint::{Checkpoint, TensorInfo};
-use shoal_kernels::Matrix;
+use shoal_kernels::hyper::HyperConnection;
 use shoal_kernels::ops::FeedForward;
+use shoal_kernels::{Act, Matrix};
 use shoal_quant::Dtype;
 use shoal_store::{Arrivals, ExpertBank, Lease, Role, Store};
 
 use crate::Error;
+use crate::config::DeepseekV4Config;
 
 /// Name of the embedding table.
 pub(crate) const TOKEN_EMBD: &str = "token_embd.weight";
@@ -51,6 +53,11 @@ pub(crate) fn role(tensor: &TensorInfo, layer_count: usize) -> Role {
 pub(crate) fn expert_stacks(checkpoint: &Checkpoint, layer: usize) -> Option<[&TensorInfo; 3]> {
     let [gate, up, down] = EXPERT_STACKS.map(|name| checkpoint.tensor(&format!("blk.{layer}.{name}")));
     Some([gate?, up?, down?])
+}
+
+/// Whether a tensor is kept as f32, whatever the file has: vectors, and tables that are added ([`LayerBinder::table`]).
+pub(crate) fn is_kept_as_f32(tensor: &TensorInfo) -> bool {
+    tensor.shape.len() == 1 || tensor.name.ends_with("_ape.weight")
 }
 
 /// The matrices of layer `layer` that make keys of latents, alone or together with those of the values.
@@ -119,6 +126,23 @@ impl<'a> Binder<'a> {
         Ok((0..heads).map(|head| all.row_range(head * rows, rows)).collect())
     }
 
+    /// The hyper-connection whose tensors begin with `prefix`, with as many `rows` and scales.
+    pub(crate) fn hyper(
+        &self,
+        prefix: &str,
+        config: &DeepseekV4Config,
+        rows: usize,
+        scales: usize,
+    ) -> Result<HyperConnection, Error> {
+        let width = config.hyper.mult * config.common.hidden_size;
+        Ok(HyperConnection {
+            spec: config.hyper,
+            r#fn: self.matrix(&format!("{prefix}_fn.weight"), rows, width)?,
+            base: self.vector(&format!("{prefix}_base.weight"), rows)?,
+            scale: self.vector(&format!("{prefix}_scale.weight"), scales)?,
+        })
+    }
+
     /// A vector of f32 of `len` elements.
     pub(crate) fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, Error> {
         let (tensor, blob) = self.tensor(name, &[len])?;
@@ -159,6 +183,16 @@ impl LayerBinder<'_> {
         self.binder.matrix(&self.full(name), rows, cols)
     }
 
+    pub(crate) fn hyper(
+        &self,
+        prefix: &str,
+        config: &DeepseekV4Config,
+        rows: usize,
+        scales: usize,
+    ) -> Result<HyperConnection, Error> {
+        self.binder.hyper(&self.full(prefix), config, rows, scales)
+    }
+
     pub(crate) fn heads(
         &self,
         name: &str,
@@ -183,17 +217,47 @@ impl LayerBinder<'_> {
         suffix: &str,
         hidden: usize,
         width: usize,
+        swiglu_limit: f32,
     ) -> Result<FeedForward, Error> {
         Ok(FeedForward {
-            swiglu_limit: f32::INFINITY,
+            swiglu_limit,
             gate: self.matrix(&format!("ffn_gate{suffix}.weight"), width, hidden)?,
             up: self.matrix(&format!("ffn_up{suffix}.weight"), width, hidden)?,
             down: self.matrix(&format!("ffn_down{suffix}.weight"), hidden, width)?,
         })
     }
 
+    /// A matrix `[rows, cols]` as f32, to be added and not to be multiplied with.
+    pub(crate) fn table(&self, name: &str, rows: usize, cols: usize) -> Result<Act, Error> {
+        let matrix = self.matrix(name, rows, cols)?;
+        let mut table = Act::zeros(rows, cols);
+        (0..rows).for_each(|row| matrix.decode_row(row, table.row_mut(row)));
+        Ok(table)
+    }
+
+    /// A table of ids below `count`, `[rows, cols]`.
+    pub(crate) fn ids(&self, name: &str, rows: usize, cols: usize, count: usize) -> Result<IdTable, Error> {
+        let name = self.full(name);
+        let (tensor, blob) = self.binder.tensor(&name, &[cols, rows])?;
+        if tensor.dtype != Dtype::I32 {
+            return Err(Error::WrongType { name, expected: "I32", found: tensor.dtype.name() });
+        }
+        let table = IdTable { blob, cols };
+        let unknown = (0..rows).flat_map(|row| table.row(row)).find(|&id| id as usize >= count);
+        match unknown {
+            Some(found) => Err(Error::UnknownId { name, count, found }),
+            None => Ok(table),
+        }
+    }
+
     /// The routed experts.
-    pub(crate) fn experts(&self, count: usize, hidden: usize, width: usize) -> Result<Experts, Error> {
+    pub(crate) fn experts(
+        &self,
+        count: usize,
+        hidden: usize,
+        width: usize,
+        swiglu_limit: f32,
+    ) -> Result<Experts, Error> {
         let sizes = [(width, hidden), (width, hidden), (hidden, width)];
         let names = EXPERT_STACKS.map(|name| self.full(name));
         let mut shapes = Vec::with_capacity(3);
@@ -203,21 +267,43 @@ impl LayerBinder<'_> {
             shapes.push((tensor.dtype, rows, cols));
         }
         let bank = self.binder.store.expert_bank(names.each_ref().map(String::as_str), count)?;
-        Ok(Experts { bank, shapes: [shapes[0], shapes[1], shapes[2]] })
+        let form = ExpertForm { shapes: [shapes[0], shapes[1], shapes[2]], swiglu_limit };
+        Ok(Experts { bank, form })
     }
+}
+
+/// Rows of ids, in the bytes of the file.
+pub(crate) struct IdTable {
+    blob: Blob,
+    cols: usize,
+}
+
+impl IdTable {
+    /// The ids of row `row`.
+    pub(crate) fn row(&self, row: usize) -> impl Iterator<Item = u32> + '_ {
+        let bytes = &self.blob.as_slice()[row * self.cols * 4..][..self.cols * 4];
+        bytes.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id))
+    }
+}
+
+/// What the experts of a layer have in common: the formats and shapes of gate, up and down, and their limit.
+#[derive(Clone, Copy)]
+struct ExpertForm {
+    shapes: [(Dtype, usize, usize); 3],
+    swiglu_limit: f32,
 }
 
 /// The routed experts of one layer, as handles that are fetched when a token needs them.
 pub(crate) struct Experts {
     bank: ExpertBank,
-    shapes: [(Dtype, usize, usize); 3],
+    form: ExpertForm,
 }
 
 impl Experts {
     /// Starts to fetch the experts `ids`, each once.
     pub(crate) fn fetch(&self, ids: &[u32]) -> Fetch<'_> {
         let wanted: Vec<ExpertId> = ids.iter().map(|&id| ExpertId(id)).collect();
-        Fetch { arrivals: self.bank.fetch(&wanted), shapes: self.shapes }
+        Fetch { arrivals: self.bank.fetch(&wanted), form: self.form }
     }
 
     /// Says that all experts will be fetched next.
@@ -240,7 +326,7 @@ impl Experts {
 /// Experts on their way.
 pub(crate) struct Fetch<'a> {
     arrivals: Arrivals<'a>,
-    shapes: [(Dtype, usize, usize); 3],
+    form: ExpertForm,
 }
 
 /// Experts in memory. The networks go first when it is dropped, then what keeps them there.
@@ -257,14 +343,15 @@ impl Fetch<'_> {
             return Ok(None);
         }
         let matrix = |part: usize, blob: Blob| {
-            let (dtype, rows, cols) = self.shapes[part];
+            let (dtype, rows, cols) = self.form.shapes[part];
             Matrix::new(dtype, rows, cols, blob)
         };
         let (networks, leases) = experts
             .into_iter()
             .map(|expert| {
                 let (gate, up, down) = (matrix(0, expert.gate), matrix(1, expert.up), matrix(2, expert.down));
-                ((expert.id.0, FeedForward { gate, up, down }), expert.lease)
+                let swiglu_limit = self.form.swiglu_limit;
+                ((expert.id.0, FeedForward { gate, up, down, swiglu_limit }), expert.lease)
             })
             .unzip();
         Ok(Some(Batch { networks, _leases: leases }))

@@ -57,7 +57,9 @@ struct HiddenCheck<'a> {
 impl Observer for HiddenCheck<'_> {
     fn hidden(&mut self, layer: usize, x: &Act) {
         let (shape, want) = self.golden.f32(&format!("hidden.{layer}"));
-        assert_eq!(shape, [x.rows(), x.cols()], "{} hidden.{layer}", self.family);
+        // V4 has several streams: `[T, M, D]`.
+        let width = shape[1..].iter().product();
+        assert_eq!((shape[0], width), (x.rows(), x.cols()), "{} hidden.{layer}", self.family);
         let scale = want.iter().fold(1f32, |a, b| a.max(b.abs()));
         let diff = max_diff(x.as_slice(), &want);
         assert!(diff <= 1e-4 * scale, "{} hidden.{layer}: off by {diff} at magnitude {scale}", self.family);
@@ -136,6 +138,16 @@ fn deepseek_v2_is_the_reference() {
 #[test]
 fn deepseek_v3_is_the_reference() {
     check_family("deepseek_v3");
+}
+
+#[test]
+fn deepseek_v32_is_the_reference() {
+    check_family("deepseek_v32");
+}
+
+#[test]
+fn deepseek_v4_is_the_reference() {
+    check_family("deepseek_v4");
 }
 
 /// The trained model: real routing, its logits at every fourth position (tests/golden/minnow/thin_vectors.py).

@@ -9,6 +9,8 @@ pub(crate) struct Config {
     pub(crate) model_type: String,
     pub(crate) vocab_size: usize,
     pub(crate) hidden_size: usize,
+    /// Width of dense layers; V4 has none.
+    #[serde(default)]
     pub(crate) intermediate_size: usize,
     pub(crate) num_hidden_layers: usize,
     pub(crate) num_attention_heads: usize,
@@ -48,6 +50,32 @@ pub(crate) struct Config {
     pub(crate) norm_topk_prob: bool,
     pub(crate) routed_scaling_factor: Option<f32>,
     pub(crate) num_nextn_predict_layers: Option<usize>,
+
+    #[serde(default)]
+    pub(crate) index_n_heads: usize,
+    #[serde(default)]
+    pub(crate) index_head_dim: usize,
+    #[serde(default)]
+    pub(crate) index_topk: usize,
+
+    /// For each layer of V4, and its draft layer.
+    #[serde(default)]
+    pub(crate) compress_ratios: Vec<usize>,
+    pub(crate) compress_rope_theta: Option<f32>,
+    #[serde(default)]
+    pub(crate) sliding_window: Option<usize>,
+    #[serde(default)]
+    pub(crate) o_groups: usize,
+    #[serde(default)]
+    pub(crate) o_lora_rank: usize,
+    #[serde(default)]
+    pub(crate) hc_mult: usize,
+    #[serde(default)]
+    pub(crate) hc_sinkhorn_iters: usize,
+    pub(crate) hc_eps: Option<f32>,
+    #[serde(default)]
+    pub(crate) num_hash_layers: usize,
+    pub(crate) swiglu_limit: Option<f32>,
 }
 
 /// How rotation is stretched beyond the trained context.
@@ -73,6 +101,10 @@ pub(crate) enum Family {
     Qwen2,
     /// Latent attention and experts: V2, V2-Lite, V3.
     Deepseek,
+    /// The same with an indexer: V3.2.
+    DeepseekV32,
+    /// Window and compressed attention, hyper-connections: V4.
+    DeepseekV4,
 }
 
 impl Family {
@@ -82,6 +114,8 @@ impl Family {
             Self::Llama => "llama",
             Self::Qwen2 => "qwen2",
             Self::Deepseek => "deepseek2",
+            Self::DeepseekV32 => "deepseek32",
+            Self::DeepseekV4 => "deepseek4",
         }
     }
 }
@@ -93,7 +127,9 @@ impl Config {
             "llama" => Family::Llama,
             "qwen2" => Family::Qwen2,
             "deepseek_v2" | "deepseek_v3" => Family::Deepseek,
-            other => bail!("model_type: expected llama, qwen2, deepseek_v2 or deepseek_v3, found `{other}`"),
+            "deepseek_v32" => Family::DeepseekV32,
+            "deepseek_v4" => Family::DeepseekV4,
+            other => bail!("model_type: expected llama, qwen2, deepseek_v2, _v3, _v32 or _v4, found `{other}`"),
         })
     }
 

@@ -42,7 +42,9 @@ pub(crate) fn pairs(config: &Config, name: &str, mix: Mix, drafts: usize) -> Res
     keys.count("block_count", config.num_hidden_layers + drafts)?;
     keys.count("context_length", config.max_position_embeddings)?;
     keys.count("embedding_length", config.hidden_size)?;
-    keys.count("feed_forward_length", config.intermediate_size)?;
+    if config.intermediate_size > 0 {
+        keys.count("feed_forward_length", config.intermediate_size)?;
+    }
     keys.count("vocab_size", config.vocab_size)?;
     keys.count("attention.head_count", config.num_attention_heads)?;
     keys.put("attention.layer_norm_rms_epsilon", config.rms_norm_eps);
@@ -53,6 +55,11 @@ pub(crate) fn pairs(config: &Config, name: &str, mix: Mix, drafts: usize) -> Res
     match family {
         Family::Llama | Family::Qwen2 => dense(&mut keys, config)?,
         Family::Deepseek => deepseek(&mut keys, config, drafts)?,
+        Family::DeepseekV32 => {
+            deepseek(&mut keys, config, drafts)?;
+            indexer(&mut keys, config)?;
+        }
+        Family::DeepseekV4 => deepseek_v4(&mut keys, config, drafts)?,
     }
     Ok(keys.pairs)
 }
@@ -103,6 +110,52 @@ fn deepseek(keys: &mut Keys, config: &Config, drafts: usize) -> Result<()> {
     keys.count("rope.dimension_count", config.qk_rope_head_dim)?;
 
     keys.count("leading_dense_block_count", config.first_k_dense_replace)?;
+    mixture(keys, config)?;
+    if drafts > 0 {
+        keys.count("nextn_predict_layers", drafts)?;
+    }
+    Ok(())
+}
+
+/// The indexer of sparse attention.
+fn indexer(keys: &mut Keys, config: &Config) -> Result<()> {
+    keys.count("attention.indexer.head_count", config.index_n_heads)?;
+    keys.count("attention.indexer.key_length", config.index_head_dim)?;
+    keys.count("attention.indexer.top_k", config.index_topk)
+}
+
+/// One row of a head's width is key and value of all heads.
+fn deepseek_v4(keys: &mut Keys, config: &Config, drafts: usize) -> Result<()> {
+    keys.count("attention.head_count_kv", 1)?;
+    keys.count("attention.key_length", config.head_dim())?;
+    keys.count("attention.value_length", config.head_dim())?;
+    keys.count("rope.dimension_count", config.qk_rope_head_dim)?;
+    keys.count("attention.q_lora_rank", config.q_lora_rank.context("q_lora_rank is missing")?)?;
+    keys.count("attention.sliding_window", config.sliding_window.context("sliding_window is missing")?)?;
+    indexer(keys, config)?;
+    keys.count("attention.output_group_count", config.o_groups)?;
+    keys.count("attention.output_lora_rank", config.o_lora_rank)?;
+    let ratios: Vec<u32> = config.compress_ratios.iter().map(|&ratio| ratio as u32).collect();
+    keys.put("attention.compress_ratios", ratios);
+    keys.put("attention.compress_rope_freq_base", config.compress_rope_theta.context("compress_rope_theta is missing")?);
+    keys.count("hyper_connection.count", config.hc_mult)?;
+    keys.count("hyper_connection.sinkhorn_iterations", config.hc_sinkhorn_iters)?;
+    keys.put("hyper_connection.epsilon", config.hc_eps.context("hc_eps is missing")?);
+    keys.count("hash_layer_count", config.num_hash_layers)?;
+    keys.count("embedding_length_out", config.hidden_size * config.hc_mult)?;
+    if let Some(limit) = config.swiglu_limit {
+        let limits = vec![limit; config.num_hidden_layers + drafts];
+        keys.put("swiglu_clamp_exp", limits.clone());
+        keys.put("swiglu_clamp_shexp", limits);
+    }
+    mixture(keys, config)?;
+    if drafts > 0 {
+        keys.count("nextn_predict_layers", drafts)?;
+    }
+    Ok(())
+}
+
+fn mixture(keys: &mut Keys, config: &Config) -> Result<()> {
     keys.count("expert_count", config.n_routed_experts)?;
     keys.count("expert_used_count", config.num_experts_per_tok)?;
     keys.count("expert_shared_count", config.n_shared_experts)?;
@@ -114,7 +167,8 @@ fn deepseek(keys: &mut Keys, config: &Config, drafts: usize) -> Result<()> {
     let gating = match config.scoring_func.as_deref() {
         Some("softmax") => 1u32,
         Some("sigmoid") => 2,
-        other => bail!("scoring_func: expected softmax or sigmoid, found {other:?}"),
+        Some("sqrtsoftplus") => 4,
+        other => bail!("scoring_func: expected softmax, sigmoid or sqrtsoftplus, found {other:?}"),
     };
     keys.put("expert_gating_func", gating);
     if let Some(scale) = config.routed_scaling_factor {
@@ -122,9 +176,6 @@ fn deepseek(keys: &mut Keys, config: &Config, drafts: usize) -> Result<()> {
     }
     if config.norm_topk_prob {
         keys.put("expert_weights_norm", true);
-    }
-    if drafts > 0 {
-        keys.count("nextn_predict_layers", drafts)?;
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ impl Mix {
     }
 
     /// The type of one tensor.
-    pub(crate) fn dtype(self, tensor: &Tensor) -> Dtype {
+    pub(crate) fn dtype(self, tensor: &Tensor, values: &[f32]) -> Dtype {
         let wanted = match self {
             Self::All(dtype) => dtype,
             Self::Minnow if tensor.name.ends_with("ffn_gate_exps.weight") => Dtype::Q5_0,
@@ -57,7 +57,7 @@ impl Mix {
             Self::Minnow => Dtype::Q8_0,
         };
         let is_router = tensor.name.ends_with("ffn_gate_inp.weight");
-        let is_bf16 = || tensor.values.iter().all(|value| value.to_bits() & 0xFFFF == 0);
+        let is_bf16 = || values.iter().all(|value| value.to_bits() & 0xFFFF == 0);
         match wanted {
             _ if tensor.shape.len() < 2 || is_router => Dtype::F32,
             Dtype::BF16 if !is_bf16() => Dtype::F32, // only where nothing is lost
@@ -68,11 +68,11 @@ impl Mix {
 }
 
 /// The tensor's bytes in `dtype`, row by row.
-pub(crate) fn encode(dtype: Dtype, tensor: &Tensor) -> Result<Vec<u8>> {
+pub(crate) fn encode(dtype: Dtype, tensor: &Tensor, values: &[f32]) -> Result<Vec<u8>> {
     let cols = tensor.cols();
     let row_bytes = dtype.row_bytes(cols).expect("the mix chose a type that fits the rows");
-    let mut out = vec![0; tensor.values.len() / cols * row_bytes];
-    for (row, bytes) in tensor.values.chunks_exact(cols).zip(out.chunks_exact_mut(row_bytes)) {
+    let mut out = vec![0; values.len() / cols * row_bytes];
+    for (row, bytes) in values.chunks_exact(cols).zip(out.chunks_exact_mut(row_bytes)) {
         encode_row(dtype, row, bytes)?;
     }
     Ok(out)
@@ -81,27 +81,32 @@ pub(crate) fn encode(dtype: Dtype, tensor: &Tensor) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::convert::tensors::Values;
 
-    fn tensor(name: &str, shape: &[usize]) -> Tensor {
-        Tensor { name: name.to_owned(), shape: shape.to_vec(), values: vec![0.5; shape.iter().product()] }
+    fn dtype(mix: Mix, name: &str, shape: &[usize]) -> Dtype {
+        let values = vec![0.5; shape.iter().product()];
+        let tensor = Tensor { name: name.to_owned(), shape: shape.to_vec(), values: Values::Weights(Vec::new()) };
+        mix.dtype(&tensor, &values)
     }
 
     #[test]
     fn small_and_delicate_tensors_stay_f32() {
         let mix = Mix::All(Dtype::Q8_0);
-        assert_eq!(mix.dtype(&tensor("output_norm.weight", &[64])), Dtype::F32);
-        assert_eq!(mix.dtype(&tensor("blk.1.ffn_gate_inp.weight", &[8, 64])), Dtype::F32);
-        assert_eq!(mix.dtype(&tensor("blk.1.attn_k_b.weight", &[4, 32, 16])), Dtype::F16);
-        assert_eq!(mix.dtype(&tensor("output.weight", &[8, 64])), Dtype::Q8_0);
-        assert_eq!(Mix::Minnow.dtype(&tensor("blk.1.ffn_up_exps.weight", &[2, 8, 64])), Dtype::Q5_0);
-        assert_eq!(Mix::Minnow.dtype(&tensor("blk.1.ffn_down_exps.weight", &[2, 8, 64])), Dtype::Q8_0);
+        assert_eq!(dtype(mix, "output_norm.weight", &[64]), Dtype::F32);
+        assert_eq!(dtype(mix, "blk.1.ffn_gate_inp.weight", &[8, 64]), Dtype::F32);
+        assert_eq!(dtype(mix, "blk.1.attn_k_b.weight", &[4, 32, 16]), Dtype::F16);
+        assert_eq!(dtype(mix, "output.weight", &[8, 64]), Dtype::Q8_0);
+        assert_eq!(dtype(Mix::Minnow, "blk.1.ffn_up_exps.weight", &[2, 8, 64]), Dtype::Q5_0);
+        assert_eq!(dtype(Mix::Minnow, "blk.1.ffn_down_exps.weight", &[2, 8, 64]), Dtype::Q8_0);
     }
 
     #[test]
     fn bf16_is_used_only_where_nothing_is_lost() {
-        let mut exact = tensor("output.weight", &[2, 3]);
-        assert_eq!(Mix::All(Dtype::BF16).dtype(&exact), Dtype::BF16);
-        exact.values[4] = 0.1;
-        assert_eq!(Mix::All(Dtype::BF16).dtype(&exact), Dtype::F32);
+        let values = Values::Weights(Vec::new());
+        let tensor = Tensor { name: "output.weight".to_owned(), shape: vec![2, 3], values };
+        let mut exact = [0.5; 6];
+        assert_eq!(Mix::All(Dtype::BF16).dtype(&tensor, &exact), Dtype::BF16);
+        exact[4] = 0.1;
+        assert_eq!(Mix::All(Dtype::BF16).dtype(&tensor, &exact), Dtype::F32);
     }
 }

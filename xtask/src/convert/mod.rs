@@ -11,6 +11,7 @@
 //! that makes the change says so.
 
 mod config;
+mod deepseek_v4;
 mod keys;
 mod mix;
 mod tensors;
@@ -24,7 +25,8 @@ use shoal_testkit::gguf::GgufWriter;
 
 use config::Config;
 use mix::Mix;
-use tensors::Tensors;
+use shoal_quant::Dtype;
+use tensors::{Tensors, Values};
 
 /// How the command is used.
 pub(crate) const USAGE: &str = "cargo xtask convert DIR OUT.gguf --type f32|bf16|f16|q8_0|q5_0|minnow [--mtp] [--name NAME] [--pre NAME]";
@@ -88,8 +90,13 @@ fn convert(options: &Options) -> Result<Vec<u8>> {
         writer = writer.kv(&key, value);
     }
     for tensor in tensors {
-        let dtype = options.mix.dtype(&tensor);
-        let bytes = mix::encode(dtype, &tensor)?;
+        let (dtype, bytes) = match &tensor.values {
+            Values::Weights(values) => {
+                let dtype = options.mix.dtype(&tensor, values);
+                (dtype, mix::encode(dtype, &tensor, values)?)
+            }
+            Values::Ids(ids) => (Dtype::I32, ids.iter().flat_map(|id| id.to_le_bytes()).collect()),
+        };
         let dims: Vec<u64> = tensor.shape.iter().rev().map(|&dim| dim as u64).collect();
         writer = writer.tensor(&tensor.name, dtype.ggml_id(), &dims, &bytes);
     }

@@ -16,7 +16,16 @@ pub(crate) struct Tensor {
     pub(crate) name: String,
     /// Slowest dimension first; the file has it the other way round.
     pub(crate) shape: Vec<usize>,
-    pub(crate) values: Vec<f32>,
+    pub(crate) values: Values,
+}
+
+/// What a tensor holds.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Values {
+    /// Numbers, written in whatever format is chosen.
+    Weights(Vec<f32>),
+    /// Ids, written as they are.
+    Ids(Vec<i32>),
 }
 
 impl Tensor {
@@ -28,8 +37,8 @@ impl Tensor {
 
 /// The tensors taken so far, in the order in which they are written.
 pub(crate) struct Tensors<'a> {
-    config: &'a Config,
-    weights: Weights<'a>,
+    pub(super) config: &'a Config,
+    pub(super) weights: Weights<'a>,
     list: Vec<Tensor>,
 }
 
@@ -37,6 +46,11 @@ impl<'a> Tensors<'a> {
     /// Takes every tensor from `weights`, with `drafts` draft layers.
     pub(crate) fn build(config: &'a Config, weights: Weights<'a>, drafts: usize) -> Result<Vec<Tensor>> {
         let mut tensors = Self { config, weights, list: Vec::new() };
+        if config.family()? == Family::DeepseekV4 {
+            tensors.deepseek_v4()?;
+            tensors.weights.finish()?;
+            return Ok(tensors.list);
+        }
         tensors.ends()?;
         for layer in 0..config.num_hidden_layers + drafts {
             tensors.layer(layer)?;
@@ -49,12 +63,16 @@ impl<'a> Tensors<'a> {
         Ok(tensors.list)
     }
 
-    fn push(&mut self, name: impl Into<String>, shape: &[usize], values: Vec<f32>) {
-        self.list.push(Tensor { name: name.into(), shape: shape.to_vec(), values });
+    pub(super) fn push(&mut self, name: impl Into<String>, shape: &[usize], values: Vec<f32>) {
+        self.push_values(name.into(), shape, Values::Weights(values));
+    }
+
+    pub(super) fn push_values(&mut self, name: String, shape: &[usize], values: Values) {
+        self.list.push(Tensor { name, shape: shape.to_vec(), values });
     }
 
     /// Takes `hub` under the name `name` as it is.
-    fn same(&mut self, name: String, hub: &str, shape: &[usize]) -> Result<()> {
+    pub(super) fn same(&mut self, name: String, hub: &str, shape: &[usize]) -> Result<()> {
         let values = self.weights.take(hub, shape)?;
         self.push(name, shape, values);
         Ok(())
@@ -89,6 +107,11 @@ impl<'a> Tensors<'a> {
             Family::Llama => self.attention(&block, &hub, true)?,
             Family::Qwen2 => self.attention(&block, &hub, false)?,
             Family::Deepseek => self.latent_attention(&block, &hub)?,
+            Family::DeepseekV32 => {
+                self.latent_attention(&block, &hub)?;
+                self.indexer(&block, &hub)?;
+            }
+            Family::DeepseekV4 => unreachable!("it has names of its own"),
         }
         if self.config.is_moe(layer) {
             self.experts(&block, &hub)
@@ -117,6 +140,24 @@ impl<'a> Tensors<'a> {
         }
         let shape = [hidden, heads * head_dim];
         self.same(format!("{block}attn_output.weight"), &format!("{hub}self_attn.o_proj.weight"), &shape)
+    }
+
+    /// The indexer of V3.2.
+    fn indexer(&mut self, block: &str, hub: &str) -> Result<()> {
+        let config = self.config;
+        let (hidden, heads, dim) = (config.hidden_size, config.index_n_heads, config.index_head_dim);
+        let q_rank = config.q_lora_rank.unwrap_or(0);
+        for (name, hub_name, shape) in [
+            ("attn_q_b.weight", "wq_b.weight", vec![heads * dim, q_rank]),
+            ("attn_k.weight", "wk.weight", vec![dim, hidden]),
+            ("k_norm.weight", "k_norm.weight", vec![dim]),
+            ("k_norm.bias", "k_norm.bias", vec![dim]),
+            ("proj.weight", "weights_proj.weight", vec![heads, hidden]),
+        ] {
+            let hub_name = format!("{hub}self_attn.indexer.{hub_name}");
+            self.same(format!("{block}indexer.{name}"), &hub_name, &shape)?;
+        }
+        Ok(())
     }
 
     fn latent_attention(&mut self, block: &str, hub: &str) -> Result<()> {
@@ -205,7 +246,9 @@ impl<'a> Tensors<'a> {
                 continue;
             }
             let values = self.weights.take(&hub_name, &[vocab, hidden])?;
-            let is_copy = |tensor: &Tensor| tensor.name == original && tensor.values == values;
+            let is_copy = |tensor: &Tensor| {
+                tensor.name == original && matches!(&tensor.values, Values::Weights(of) if *of == values)
+            };
             if !self.list.iter().any(is_copy) {
                 self.push(format!("{block}{name}.weight"), &[vocab, hidden], values);
             }

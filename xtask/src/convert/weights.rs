@@ -41,6 +41,21 @@ impl<'a> Weights<'a> {
         Ok(values)
     }
 
+    /// The ids `name` of `shape`.
+    pub(crate) fn take_ids(&mut self, name: &str, shape: &[usize]) -> Result<Vec<i32>> {
+        ensure!(self.left.remove(name), "tensor `{name}`: missing in model.safetensors, or wanted twice");
+        let tensor = self.file.tensor(name)?;
+        ensure!(tensor.shape() == shape, "tensor `{name}`: expected {shape:?}, found {:?}", tensor.shape());
+        let ids: Vec<i64> = match tensor.dtype() {
+            Stored::I64 => tensor.data().as_chunks().0.iter().map(|id| i64::from_le_bytes(*id)).collect(),
+            Stored::I32 => {
+                tensor.data().as_chunks().0.iter().map(|id| i64::from(i32::from_le_bytes(*id))).collect()
+            }
+            other => bail!("tensor `{name}`: expected I64 or I32, found {other:?}"),
+        };
+        ids.into_iter().map(|id| Ok(i32::try_from(id)?)).collect()
+    }
+
     /// Leaves out every tensor whose name starts with `prefix`.
     pub(crate) fn leave_out(&mut self, prefix: &str) {
         self.left.retain(|name| !name.starts_with(prefix));

@@ -22,7 +22,7 @@ use crate::pool::{Pool, Striped};
 use crate::work::Work;
 
 /// Memory for scores: as many tokens at a time as fit.
-const SCORE_BYTES_MAX: usize = 16 << 20;
+pub const SCORE_BYTES_MAX: usize = 16 << 20;
 
 /// Rows that an item of work scores.
 const ITEM_LEN: usize = 16 * SPLIT;
