@@ -121,7 +121,8 @@ impl BlockPool {
         };
         let candidates = self.after.get(before)?;
         let lens = candidates.iter().filter_map(|block| Some((shared_len(block)?, *block)));
-        let ((len, written), block) = lens.max_by_key(|((len, _), _)| *len).filter(|((len, _), _)| *len > 0)?;
+        let ((len, written), block) =
+            lens.max_by_key(|((len, _), _)| *len).filter(|((len, _), _)| *len > 0)?;
         self.hold(block);
         Some(if len == BLOCK_LEN { Known::Whole(block) } else { Known::Beginning { block, len, written } })
     }

@@ -30,7 +30,13 @@ impl Cpu {
     /// # Panics
     /// If there is no slot, or a slot does not lie in its row.
     #[must_use]
-    pub fn softmax_pool(&self, rows: BlockRows<'_>, slots: &[PoolSlot], gate_column: usize, width: usize) -> Act {
+    pub fn softmax_pool(
+        &self,
+        rows: BlockRows<'_>,
+        slots: &[PoolSlot],
+        gate_column: usize,
+        width: usize,
+    ) -> Act {
         let _time = self.time("softmax_pool");
         assert!(!slots.is_empty(), "a window has slots");
         let part = |slot: &PoolSlot, first: usize| &rows.at(slot.place)[first + slot.column..][..width];

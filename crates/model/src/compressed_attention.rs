@@ -71,7 +71,8 @@ impl CompressedAttention {
         config: &DeepseekV4Config,
         compression: Compression,
     ) -> Result<Self, Error> {
-        let (hidden, heads, dim) = (config.common.hidden_size, config.common.num_attention_heads, config.head_dim);
+        let (hidden, heads, dim) =
+            (config.common.hidden_size, config.common.num_attention_heads, config.head_dim);
         let (groups, rank) = (config.o_groups, config.o_lora_rank);
         let wo_a = weights.matrix("attn_output_a.weight", groups * rank, heads / groups * dim)?;
         Ok(Self {

@@ -50,7 +50,8 @@ impl Compressor {
         width: usize,
         config: &DeepseekV4Config,
     ) -> Result<Self, Error> {
-        let (hidden, columns) = (config.common.hidden_size, if ratio == OVERLAP_RATIO { 2 * width } else { width });
+        let (hidden, columns) =
+            (config.common.hidden_size, if ratio == OVERLAP_RATIO { 2 * width } else { width });
         Ok(Self {
             ratio,
             width,
@@ -91,7 +92,10 @@ impl Compressor {
         blocks: &[BlockId],
         window: usize,
     ) -> Act {
-        let slot = |position: usize, column: usize| PoolSlot { place: kv.place(layer, track, blocks, position), column };
+        let slot = |position: usize, column: usize| PoolSlot {
+            place: kv.place(layer, track, blocks, position),
+            column,
+        };
         let own = window * self.ratio..(window + 1) * self.ratio;
         let slots: Vec<PoolSlot> = if self.ratio == OVERLAP_RATIO {
             let before = own.start.saturating_sub(self.ratio)..own.start;

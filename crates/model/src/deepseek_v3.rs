@@ -42,7 +42,12 @@ impl DecoderLayer {
             Some(moe) if layer_idx >= config.first_k_dense_replace => {
                 Mlp::Moe(Box::new(Moe::load(weights, moe, common.hidden_size, MoeLayer::PLAIN)?))
             }
-            _ => Mlp::Dense(weights.feed_forward("", common.hidden_size, common.intermediate_size, f32::INFINITY)?),
+            _ => Mlp::Dense(weights.feed_forward(
+                "",
+                common.hidden_size,
+                common.intermediate_size,
+                f32::INFINITY,
+            )?),
         };
         Ok(Self {
             layer_idx,

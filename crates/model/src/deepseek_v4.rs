@@ -63,7 +63,7 @@ impl DeepseekV4 {
         kv: &mut KvCache,
         observer: &mut dyn Observer,
     ) -> Result<Act, Error> {
-        let mut x = x.repeated(self.mult);                                                 // [T, M·D]
+        let mut x = x.repeated(self.mult); // [T, M·D]
         let turns = V4Turns {
             plain: Turn::new(&context.rope),
             compressed: Turn::new(&self.compress_rope.table(&step.positions())),
@@ -123,10 +123,10 @@ impl DecoderLayer {
         kv: &mut KvCache,
         following: &[Self],
     ) -> Result<(), Error> {
-        let (h, mix) = cpu.hyper_input(x, &self.hyper_attn);                               // [T, D]
+        let (h, mix) = cpu.hyper_input(x, &self.hyper_attn); // [T, D]
         let normed = cpu.rms_norm(&h, &self.attn_norm, self.rms_norm_eps);
         let y = self.attn.forward(&cpu.in_section("attention"), &normed, step, turns, kv, self.layer_idx);
-        cpu.hyper_output(x, &y, &mix);                                                     // [T, M·D]
+        cpu.hyper_output(x, &y, &mix); // [T, M·D]
         let (h, mix) = cpu.hyper_input(x, &self.hyper_ffn);
         let normed = cpu.rms_norm(&h, &self.ffn_norm, self.rms_norm_eps);
         let following = following.iter().map(|layer| &layer.ffn);

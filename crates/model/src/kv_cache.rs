@@ -51,7 +51,10 @@ impl KvTrack {
     /// If windows fit neither into blocks nor blocks into windows.
     #[must_use]
     pub const fn windows(ratio: usize, width: usize) -> Self {
-        assert!(BLOCK_LEN.is_multiple_of(ratio) || ratio.is_multiple_of(BLOCK_LEN), "whole windows or whole blocks");
+        assert!(
+            BLOCK_LEN.is_multiple_of(ratio) || ratio.is_multiple_of(BLOCK_LEN),
+            "whole windows or whole blocks"
+        );
         Self { rows: TrackRows::Windows { ratio }, width }
     }
 

@@ -89,9 +89,7 @@ pub fn scratch_bytes(config: &ModelConfig, tokens: usize, context: usize) -> u64
     let common = config.common();
     let (hidden, heads) = (common.hidden_size, common.num_attention_heads);
     let attention = match config {
-        ModelConfig::Llama(llama) => {
-            4 * tokens * (heads + 2 * llama.num_key_value_heads) * llama.head_dim
-        }
+        ModelConfig::Llama(llama) => 4 * tokens * (heads + 2 * llama.num_key_value_heads) * llama.head_dim,
         ModelConfig::Deepseek(config) => mla_elements(config, tokens, context),
         ModelConfig::DeepseekV4(config) => compressed_elements(config, tokens, context),
     };
@@ -117,7 +115,8 @@ fn mla_elements(config: &DeepseekConfig, tokens: usize, context: usize) -> usize
     let absorbed = 3 * at_a_time * heads * (config.kv_lora_rank + config.qk_rope_head_dim);
     let latents = context * (config.kv_lora_rank + config.qk_rope_head_dim);
     let one_head = 2 * context * (key + config.v_head_dim);
-    let expanded = one_head.max(2 * EXPANDED_BYTES_MAX / size_of::<f32>()).min(one_head.saturating_mul(heads));
+    let expanded =
+        one_head.max(2 * EXPANDED_BYTES_MAX / size_of::<f32>()).min(one_head.saturating_mul(heads));
     let choice = config.indexer.map_or(0, |indexer| choice_elements(indexer, tokens, context));
     wide + absorbed + latents + expanded + choice
 }

@@ -171,8 +171,12 @@ impl Mla {
             }
             let Some(chosen) = chosen else { continue };
             for rows in sparse.collect::<Vec<_>>().chunks(ABSORBED_TOKENS) {
-                let row = |&position: &u32| ListedRow { source: 0, place: latents.place(span.blocks, position as usize) };
-                let lists: RowLists = rows.iter().map(|&token| chosen[token].iter().map(row).collect()).collect();
+                let row = |&position: &u32| ListedRow {
+                    source: 0,
+                    place: latents.place(span.blocks, position as usize),
+                };
+                let lists: RowLists =
+                    rows.iter().map(|&token| chosen[token].iter().map(row).collect()).collect();
                 let attend = |q: &Act, shape| cpu.listed_attention(q, &[latents], &lists, shape, &[]);
                 place(rows, &self.absorbed(cpu, &q.select_rows(rows), attend));
             }

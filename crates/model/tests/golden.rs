@@ -150,6 +150,36 @@ fn deepseek_v4_is_the_reference() {
     check_family("deepseek_v4");
 }
 
+/// What was written beyond a position is no hindrance to going on from there: a window of compression that was closed by tokens
+/// that are taken back is closed again by others.
+#[test]
+fn v4_goes_on_from_where_tokens_were_taken_back() {
+    let dir = golden_dir("deepseek_v4");
+    let tokens = token_ids(&Golden::open(&dir.join("vectors.safetensors")));
+    let model = load(&dir.join("model.gguf"), Isa::best(), 2);
+    let want = run(&model, &tokens, tokens.len(), |_| Phase::Prefill).remove(0);
+    let blocks = blocks(tokens.len() + 8);
+    for (kept, taken_back) in [(7, 1), (8, 4), (126, 3), (127, 8), (128, 5), (253, 8), (255, 1)] {
+        let mut kv = KvCache::new(model.config(), blocks.len());
+        let mut forward = |tokens: &[TokenId], first_pos: usize| {
+            let rows: Vec<usize> = (0..tokens.len()).collect();
+            let span = Span { rows: 0..tokens.len(), first_pos, blocks: &blocks, phase: Phase::Decode };
+            let step = Step { tokens, spans: vec![span], logits: &rows };
+            model.forward(&step, &mut kv, &mut Ignore).expect("resident weights")
+        };
+        let wrong: Vec<TokenId> = (0..taken_back).map(|i| TokenId(7 + 3 * i)).collect();
+        let _ = forward(&[&tokens[..kept], &wrong].concat(), 0);
+        let right = forward(&tokens[kept..], kept);
+        for (i, row) in (kept..tokens.len()).enumerate() {
+            assert_eq!(
+                bits(right.row(i)),
+                bits(want.row(row)),
+                "{taken_back} taken back to {kept}: token {row}"
+            );
+        }
+    }
+}
+
 /// The trained model: real routing, its logits at every fourth position (tests/golden/minnow/thin_vectors.py).
 #[test]
 fn minnow_is_the_reference() {

@@ -129,7 +129,9 @@ impl Config {
             "deepseek_v2" | "deepseek_v3" => Family::Deepseek,
             "deepseek_v32" => Family::DeepseekV32,
             "deepseek_v4" => Family::DeepseekV4,
-            other => bail!("model_type: expected llama, qwen2, deepseek_v2, _v3, _v32 or _v4, found `{other}`"),
+            other => {
+                bail!("model_type: expected llama, qwen2, deepseek_v2, _v3, _v32 or _v4, found `{other}`")
+            }
         })
     }
 

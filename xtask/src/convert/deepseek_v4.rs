@@ -16,7 +16,11 @@ impl Tensors<'_> {
         for layer in 0..config.num_hidden_layers {
             let (block, hub) = (format!("blk.{layer}."), format!("layers.{layer}."));
             for part in ["attn", "ffn"] {
-                self.same(format!("{block}{part}_norm.weight"), &format!("{hub}{part}_norm.weight"), &[hidden])?;
+                self.same(
+                    format!("{block}{part}_norm.weight"),
+                    &format!("{hub}{part}_norm.weight"),
+                    &[hidden],
+                )?;
                 let rows = streams * (2 + streams);
                 self.hyper(&format!("{block}hc_{part}"), &format!("{hub}hc_{part}"), rows, 3)?;
             }
@@ -61,7 +65,12 @@ impl Tensors<'_> {
             self.same(format!("{block}indexer.attn_q_b.weight"), &wq_b, &[heads * dim, q_rank])?;
             let proj = format!("{indexer}weights_proj.weight");
             self.same(format!("{block}indexer.proj.weight"), &proj, &[heads, hidden])?;
-            self.compressor(&format!("{block}indexer_compressor"), &format!("{indexer}compressor."), ratio, dim)?;
+            self.compressor(
+                &format!("{block}indexer_compressor"),
+                &format!("{indexer}compressor."),
+                ratio,
+                dim,
+            )?;
         }
         Ok(())
     }
@@ -81,7 +90,8 @@ impl Tensors<'_> {
 
     fn v4_experts(&mut self, block: &str, hub: &str, hashed: bool) -> Result<()> {
         let config = self.config;
-        let (hidden, count, width) = (config.hidden_size, config.n_routed_experts, config.moe_intermediate_size);
+        let (hidden, count, width) =
+            (config.hidden_size, config.n_routed_experts, config.moe_intermediate_size);
         self.same(format!("{block}ffn_gate_inp.weight"), &format!("{hub}gate.weight"), &[count, hidden])?;
         if hashed {
             let shape = [config.vocab_size, config.num_experts_per_tok];
@@ -98,7 +108,8 @@ impl Tensors<'_> {
             let [rows, cols] = shape(width);
             let mut values = Vec::with_capacity(count * rows * cols);
             for expert in 0..count {
-                values.extend(self.weights.take(&format!("{hub}experts.{expert}.{w}.weight"), &[rows, cols])?);
+                values
+                    .extend(self.weights.take(&format!("{hub}experts.{expert}.{w}.weight"), &[rows, cols])?);
             }
             self.push(format!("{block}ffn_{part}_exps.weight"), &[count, rows, cols], values);
             if shared_width > 0 {

@@ -137,7 +137,10 @@ fn deepseek_v4(keys: &mut Keys, config: &Config, drafts: usize) -> Result<()> {
     keys.count("attention.output_lora_rank", config.o_lora_rank)?;
     let ratios: Vec<u32> = config.compress_ratios.iter().map(|&ratio| ratio as u32).collect();
     keys.put("attention.compress_ratios", ratios);
-    keys.put("attention.compress_rope_freq_base", config.compress_rope_theta.context("compress_rope_theta is missing")?);
+    keys.put(
+        "attention.compress_rope_freq_base",
+        config.compress_rope_theta.context("compress_rope_theta is missing")?,
+    );
     keys.count("hyper_connection.count", config.hc_mult)?;
     keys.count("hyper_connection.sinkhorn_iterations", config.hc_sinkhorn_iters)?;
     keys.put("hyper_connection.epsilon", config.hc_eps.context("hc_eps is missing")?);

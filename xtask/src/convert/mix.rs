@@ -85,7 +85,8 @@ mod tests {
 
     fn dtype(mix: Mix, name: &str, shape: &[usize]) -> Dtype {
         let values = vec![0.5; shape.iter().product()];
-        let tensor = Tensor { name: name.to_owned(), shape: shape.to_vec(), values: Values::Weights(Vec::new()) };
+        let tensor =
+            Tensor { name: name.to_owned(), shape: shape.to_vec(), values: Values::Weights(Vec::new()) };
         mix.dtype(&tensor, &values)
     }
 

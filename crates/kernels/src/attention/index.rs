@@ -40,7 +40,8 @@ pub struct IndexSpan<'a> {
 
 /// What scoring has to do.
 pub(crate) fn work_of(spans: &[IndexSpan<'_>], top_k: usize, q_cols: usize) -> Work {
-    let scored = |span: &IndexSpan<'_>| span.visible.iter().filter(|&&visible| visible > top_k).sum::<usize>();
+    let scored =
+        |span: &IndexSpan<'_>| span.visible.iter().filter(|&&visible| visible > top_k).sum::<usize>();
     let pairs: usize = spans.iter().map(scored).sum();
     Work { float_macs: (pairs * q_cols) as u64, ..Work::default() }
 }
@@ -59,7 +60,10 @@ pub fn index_select(
     spans: &[IndexSpan<'_>],
     top_k: usize,
 ) -> Vec<Vec<u32>> {
-    assert!(q.rows() == weights.rows() && q.cols().is_multiple_of(weights.cols().max(1)), "weights of all heads");
+    assert!(
+        q.rows() == weights.rows() && q.cols().is_multiple_of(weights.cols().max(1)),
+        "weights of all heads"
+    );
     let mut chosen = Vec::new();
     for span in spans {
         let longest = span.visible.iter().copied().max().unwrap_or(0);
@@ -97,7 +101,11 @@ impl Tokens<'_> {
         let mut chosen: Vec<Vec<u32>> = vec![Vec::new(); visible.len()];
         pool.for_each_chunk(&mut chosen, 1, |token, chosen| {
             let count = visible[token];
-            chosen[0] = if count > top_k { best(&scores.row(token)[..count], top_k) } else { (0..count as u32).collect() };
+            chosen[0] = if count > top_k {
+                best(&scores.row(token)[..count], top_k)
+            } else {
+                (0..count as u32).collect()
+            };
         });
         chosen
     }
@@ -130,9 +138,8 @@ impl Tokens<'_> {
 
 /// The places of the `k` largest scores, ascending.
 fn best(scores: &[f32], k: usize) -> Vec<u32> {
-    let better = |a: &u32, b: &u32| -> Ordering {
-        scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b))
-    };
+    let better =
+        |a: &u32, b: &u32| -> Ordering { scores[*b as usize].total_cmp(&scores[*a as usize]).then(a.cmp(b)) };
     let mut places: Vec<u32> = (0..scores.len() as u32).collect();
     if k > 0 && k < places.len() {
         places.select_nth_unstable_by(k - 1, better);

@@ -54,8 +54,15 @@ pub fn listed_attention(
     sinks: &[f32],
 ) -> Act {
     let AttentionShape { heads, kv_heads, key_dim, value_dim, .. } = shape;
-    assert_eq!((q.rows(), q.cols()), (lists.len(), heads * key_dim), "queries of all heads, a list for each token");
-    assert!(kv_heads == 1 && value_dim <= key_dim, "rows that all heads share, which begin with their values");
+    assert_eq!(
+        (q.rows(), q.cols()),
+        (lists.len(), heads * key_dim),
+        "queries of all heads, a list for each token"
+    );
+    assert!(
+        kv_heads == 1 && value_dim <= key_dim,
+        "rows that all heads share, which begin with their values"
+    );
     assert!(sinks.is_empty() || sinks.len() == heads, "a sink for each head");
     let mut out = Act::zeros(q.rows(), heads * value_dim);
     let heads_per_item = heads_per_item(heads, q.rows(), pool.thread_count());
@@ -98,7 +105,8 @@ mod tests {
         let max = scores.iter().fold(sink, |a, &b| a.max(b));
         let weights: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
         let sum = weights.iter().sum::<f64>() + (sink - max).exp();
-        let value = |i: usize| weights.iter().zip(rows).map(|(w, row)| w * f64::from(row[i])).sum::<f64>() / sum;
+        let value =
+            |i: usize| weights.iter().zip(rows).map(|(w, row)| w * f64::from(row[i])).sum::<f64>() / sum;
         (0..shape.value_dim).map(value).collect()
     }
 

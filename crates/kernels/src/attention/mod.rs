@@ -215,7 +215,9 @@ impl<'a> Queries<'a> {
     fn key(&self, position: usize) -> &'a [f32] {
         let dim = self.shape.key_dim;
         match &self.seen {
-            Seen::Positions { keys, blocks, kv_head, .. } => &keys.row(blocks, position)[kv_head * dim..][..dim],
+            Seen::Positions { keys, blocks, kv_head, .. } => {
+                &keys.row(blocks, position)[kv_head * dim..][..dim]
+            }
             Seen::Listed(rows) => &rows[position][..dim],
         }
     }

@@ -72,7 +72,13 @@ pub(super) fn avx2_index(proof: Avx2, item: &Queries<'_>, weights: &[f32], first
 }
 
 /// Index scores with avx_vnni.
-pub(super) fn avx_vnni_index(proof: AvxVnni, item: &Queries<'_>, weights: &[f32], first: usize, out: &mut [f32]) {
+pub(super) fn avx_vnni_index(
+    proof: AvxVnni,
+    item: &Queries<'_>,
+    weights: &[f32],
+    first: usize,
+    out: &mut [f32],
+) {
     #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
     fn with_features(
         proof: AvxVnni,
@@ -89,7 +95,13 @@ pub(super) fn avx_vnni_index(proof: AvxVnni, item: &Queries<'_>, weights: &[f32]
 }
 
 /// Index scores with avx512.
-pub(super) fn avx512_index(proof: Avx512, item: &Queries<'_>, weights: &[f32], first: usize, out: &mut [f32]) {
+pub(super) fn avx512_index(
+    proof: Avx512,
+    item: &Queries<'_>,
+    weights: &[f32],
+    first: usize,
+    out: &mut [f32],
+) {
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     fn with_features(
         proof: Avx512,

@@ -77,7 +77,11 @@ impl Keys<'_> {
                 return self.bad("attention.indexer.key_length", expected, index_head_dim);
             }
             if q_lora_rank.is_none() {
-                return self.bad("attention.q_lora_rank", "a number, since the indexer reads the latent", "none");
+                return self.bad(
+                    "attention.q_lora_rank",
+                    "a number, since the indexer reads the latent",
+                    "none",
+                );
             }
         }
         Ok(DeepseekConfig {

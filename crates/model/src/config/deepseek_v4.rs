@@ -100,8 +100,10 @@ impl Keys<'_> {
         }
         // The stretched frequencies are those of layers with compression.
         let stretched = self.rope(rope_dim, RopeLayout::Interleaved)?;
-        let compress_rope =
-            RopeConfig { theta: self.positive("attention.compress_rope_freq_base", 160_000.0)?, ..stretched.clone() };
+        let compress_rope = RopeConfig {
+            theta: self.positive("attention.compress_rope_freq_base", 160_000.0)?,
+            ..stretched.clone()
+        };
         let moe = self.moe()?;
         let rope = RopeConfig { scaling: RopeScaling::None, ..stretched };
         let common = self.common(checkpoint, rope, moe.moe_intermediate_size)?;
@@ -131,7 +133,11 @@ impl Keys<'_> {
     fn output_groups(&self, heads: usize) -> Result<usize, Error> {
         let name = "attention.output_group_count";
         let groups = self.count(name, WIDTH_MAX)?;
-        if heads.is_multiple_of(groups) { Ok(groups) } else { self.bad(name, format!("a divisor of {heads} heads"), groups) }
+        if heads.is_multiple_of(groups) {
+            Ok(groups)
+        } else {
+            self.bad(name, format!("a divisor of {heads} heads"), groups)
+        }
     }
 
     /// The file may have more numbers than there are layers: those of its draft layers.

@@ -18,7 +18,12 @@ impl Keys<'_> {
         format!("{}.{name}", self.architecture)
     }
 
-    pub(super) fn bad<T>(&self, name: &str, expected: impl Into<String>, found: impl ToString) -> Result<T, Error> {
+    pub(super) fn bad<T>(
+        &self,
+        name: &str,
+        expected: impl Into<String>,
+        found: impl ToString,
+    ) -> Result<T, Error> {
         Err(Error::BadConfig { key: self.key(name), expected: expected.into(), found: found.to_string() })
     }
 

@@ -4,8 +4,8 @@ use shoal_base::limits::WIDTH_MAX;
 use shoal_checkpoint::Checkpoint;
 use shoal_kernels::rope::RopeLayout;
 
-use super::keys::Keys;
 use super::CommonConfig;
+use super::keys::Keys;
 use crate::Error;
 
 /// Grouped-query attention with a dense feed-forward network: Llama, Qwen2.
