@@ -14,6 +14,7 @@ pub mod error;
 pub mod metadata;
 pub mod source;
 pub mod tensor;
+pub mod write;
 
 mod cursor;
 mod fingerprint;

@@ -27,6 +27,7 @@ pub mod q5_1;
 pub mod q5_k;
 pub mod q6_k;
 pub mod q8_0;
+pub mod synthetic;
 
 mod bits;
 mod floats;

@@ -17,6 +17,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("shoal-text", &["shoal-base"]),
     ("shoal-model", &["shoal-base", "shoal-quant", "shoal-kernels", "shoal-checkpoint", "shoal-store"]),
     ("shoal-engine", &["shoal-base", "shoal-model", "shoal-store"]),
+    ("shoal-plan", &["shoal-base", "shoal-quant", "shoal-checkpoint"]),
     ("shoal-hub", &["shoal-base"]),
     ("shoal-server", &["shoal-base", "shoal-engine", "shoal-text"]),
     (
@@ -30,6 +31,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "shoal-text",
             "shoal-model",
             "shoal-engine",
+            "shoal-plan",
             "shoal-hub",
             "shoal-server",
         ],
