@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shoal_base::Bytes;
+use shoal_plan::Mix;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -298,7 +299,21 @@ pub(crate) struct InspectArgs {
 #[derive(Args, Debug)]
 pub(crate) struct BenchArgs {
     /// A GGUF file or a name
-    pub(crate) model: String,
+    #[arg(required_unless_present = "synthetic", conflicts_with = "synthetic")]
+    pub(crate) model: Option<String>,
+    /// Measure some layers of a model that is not here, such as v4-flash: random weights of its shapes, in a file that is gone
+    /// afterwards. What it yields is carried over to all layers, with as great a part of the experts in memory as of all
+    #[arg(long, value_name = "NAME")]
+    pub(crate) synthetic: Option<String>,
+    /// How many layers
+    #[arg(long, value_name = "N", requires = "synthetic", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) layers: u16,
+    /// Formats of the weights: q2 (experts in IQ2_XXS and Q2_K), mxfp4, q4_k_m, q8_0 or bf16
+    #[arg(long, value_name = "MIX", requires = "synthetic", default_value = "q4_k_m", value_parser = str::parse::<Mix>)]
+    pub(crate) mix: Mix,
+    /// Where the weights are written, which should be the drive that the model will be on; by default the cache folder
+    #[arg(long, value_name = "FOLDER", requires = "synthetic")]
+    pub(crate) scratch_dir: Option<PathBuf>,
     /// Lengths of the prompts, such as 128,512; 0 for none
     #[arg(long, short = 'p', value_name = "TOKENS", value_delimiter = ',', default_values_t = [128, 512])]
     pub(crate) prompt_tokens: Vec<usize>,

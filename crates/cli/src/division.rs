@@ -118,6 +118,11 @@ impl Division {
         Ok(Self { experts: expert_slots * footprint.slot, expert_slots, ..division })
     }
 
+    /// Memory for a model of the same kind that has `slots` experts: what this division has beside experts, and theirs.
+    pub(crate) const fn with_slots(&self, slots: u64, slot: u64) -> Bytes {
+        Bytes(self.program + self.weights + self.kv + self.computing + slots * slot)
+    }
+
     /// What the model may take: everything but the program.
     pub(crate) fn for_model(&self) -> Option<Bytes> {
         self.total.map(|total| Bytes(total - self.program))

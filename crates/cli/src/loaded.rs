@@ -105,6 +105,28 @@ impl Runtime {
         })
     }
 
+    /// The same with other memory.
+    pub(crate) fn with_memory(self, memory: Bytes) -> Self {
+        Self { memory: Some(memory), ..self }
+    }
+
+    /// What memory is divided for, with a model whose longest context is `longest`.
+    pub(crate) fn wish(&self, longest: usize) -> Wish {
+        let context_len = match self.ctx {
+            None => CONTEXT_LEN.min(longest),
+            Some(0) => longest,
+            Some(ctx) => ctx.min(longest),
+        };
+        Wish {
+            memory: self.memory,
+            context_len,
+            sequences: self.sequences,
+            chunk: self.prefill_chunk,
+            blocks_in_files: if self.keeps_kv { BLOCKS_IN_MEMORY } else { 0 },
+            server: self.server,
+        }
+    }
+
     /// The same for a server: with room for so many conversations at a time, for requests, and for KV blocks on their way to files if they are
     /// kept there.
     pub(crate) fn for_server(self, sequences: usize, keeps_kv: bool) -> Self {
@@ -134,21 +156,9 @@ pub(crate) fn load(checkpoint: Checkpoint, runtime: &Runtime) -> anyhow::Result<
         bail!("{name}: the tokenizer has {tokens} tokens, but the embedding table has {rows} rows");
     }
     let style = PromptStyle::detect(checkpoint.metadata().str("tokenizer.chat_template")?, &tokenizer)?;
-    let longest = config.common().max_position_embeddings;
-    let context_len = match runtime.ctx {
-        None => CONTEXT_LEN.min(longest),
-        Some(0) => longest,
-        Some(ctx) => ctx.min(longest),
-    };
     let bounds = runtime.bounds();
-    let wish = Wish {
-        memory: runtime.memory,
-        context_len,
-        sequences: runtime.sequences,
-        chunk: runtime.prefill_chunk,
-        blocks_in_files: if runtime.keeps_kv { BLOCKS_IN_MEMORY } else { 0 },
-        server: runtime.server,
-    };
+    let wish = runtime.wish(config.common().max_position_embeddings);
+    let context_len = wish.context_len;
     let division = Division::new(&name, &checkpoint, &config, wish)?;
     let identity = if runtime.keeps_kv { Some(identity(&checkpoint, runtime.isa)?) } else { None };
     let bar = loading_bar(&name);

@@ -18,6 +18,7 @@ mod meter;
 mod profile_table;
 mod resolve;
 mod roofline;
+mod synthetic;
 mod terminal;
 
 use std::process::ExitCode;

@@ -41,6 +41,12 @@ const SUBSTITUTED: [u8; 68] = {
     bytes
 };
 
+/// The least vocabulary: one token for each byte, in the order of the bytes.
+#[must_use]
+pub fn byte_vocabulary() -> Vec<String> {
+    LETTERS.iter().map(char::to_string).collect()
+}
+
 /// The letter of `byte`.
 pub(crate) const fn letter(byte: u8) -> char {
     LETTERS[byte as usize]

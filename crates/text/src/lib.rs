@@ -26,6 +26,7 @@ pub mod tools;
 mod vocab;
 
 pub use answer::AnswerStream;
+pub use byte_letters::byte_vocabulary;
 pub use detokenize::Detokenizer;
 pub use error::Error;
 pub use grammar::{Grammar, GrammarCompiler, Shape};

@@ -23,6 +23,7 @@ use crate::loaded::{Loaded, Measure, Runtime, load};
 use crate::meter::{BoundShare, Disk, PhaseMeter, Rates};
 use crate::profile_table;
 use crate::resolve::open_model;
+use crate::synthetic::Slice;
 
 const SEED: u64 = 20_26;
 /// Of the runs that count.
@@ -71,11 +72,22 @@ struct Outcome {
     memory: Division,
     #[serde(skip_serializing_if = "Option::is_none")]
     profile: Option<Vec<profile_table::Row>>,
+    /// Of all layers, where some were measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whole_model_tokens_per_s: Option<f64>,
 }
 
 pub(crate) fn run(args: &BenchArgs, environment: &Environment) -> anyhow::Result<()> {
     let runtime = Runtime::new(&args.runtime, Measure::Anew, environment)?;
-    let loaded = load(open_model(Some(&args.model), environment)?, &runtime)?;
+    let (loaded, slice) = match &args.synthetic {
+        None => (load(open_model(args.model.as_deref(), environment)?, &runtime)?, None),
+        Some(name) => {
+            let folder = args.scratch_dir.as_ref().unwrap_or(&environment.cache_dir);
+            let slice = Slice::new(name, args.layers.into(), args.mix)?;
+            let loaded = slice.load(folder, runtime)?;
+            (loaded, Some(slice))
+        }
+    };
     let rates = loaded.rates.context("the machine was measured")?;
     let mut out = std::io::stdout().lock();
     if !args.json {
@@ -88,16 +100,22 @@ pub(crate) fn run(args: &BenchArgs, environment: &Environment) -> anyhow::Result
         }
         let mut bench = Bench::new(test, &loaded);
         let timed = bench.measure(args.runs)?;
-        let profile = args.profile.then(|| bench.profile(args.runs)).transpose()?;
-        let rows = profile.map(|profile| {
+        let profile = (args.profile || slice.is_some()).then(|| bench.profile(args.runs)).transpose()?;
+        let whole = slice.as_ref().zip(profile.as_ref());
+        let whole = whole.map(|(slice, profile)| slice.whole_tokens_per_s(&timed.meter(), profile));
+        let rows = profile.filter(|_| args.profile).map(|profile| {
             profile_table::rows(&profile, test.tokens * usize::from(args.runs), &rates.bounds)
         });
-        let outcome = outcome(test, &timed, &loaded, &rates, rows);
+        let outcome =
+            Outcome { whole_model_tokens_per_s: whole, ..outcome(test, &timed, &loaded, &rates, rows) };
         if args.json {
             serde_json::to_writer(&mut out, &outcome)?;
             writeln!(out)?;
         } else {
             print_line(&mut out, &outcome, timed.meter().bound(&rates))?;
+            if let Some((slice, tokens_per_s)) = slice.as_ref().zip(whole) {
+                writeln!(out, "       {tokens_per_s:.2} tokens/s with {}", slice.whole())?;
+            }
             if let Some(rows) = &outcome.profile {
                 profile_table::print(&mut out, rows)?;
             }
@@ -253,5 +271,6 @@ fn outcome(
         disk: meter.disk(rates),
         memory: loaded.division,
         profile,
+        whole_model_tokens_per_s: None,
     }
 }

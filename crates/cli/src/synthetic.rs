@@ -1,0 +1,273 @@
+//! Some layers of a model that is not here, made of random weights, so that its speed is known before it is downloaded.
+//!
+//! ```text
+//! all layers     a file of holes with the true header: how would memory be divided?   --> share of experts in memory
+//! some layers    a file with random weights, deleted as soon as it is open            --> time per token, layers and head apart
+//! ```
+//! The measured layers get slots for as great a part of their experts as the whole model would have. What a token takes in them
+//! is carried over by the bytes that it reads there; head and embedding are there once in both. Random weights route evenly, so
+//! where experts come from a drive a real text fares better.
+
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use shoal_base::Prng;
+use shoal_checkpoint::write::{NewTensor, header};
+use shoal_checkpoint::{Checkpoint, Value};
+use shoal_kernels::profile::Profile;
+use shoal_model::ModelConfig;
+use shoal_model::memory::Footprint;
+use shoal_plan::{Mix, Purpose, Shape, TensorShape, presets};
+use shoal_quant::Dtype;
+use shoal_quant::synthetic::random_blocks;
+
+use crate::division::Division;
+use crate::loaded::{Loaded, Runtime, load};
+use crate::meter::PhaseMeter;
+
+/// Random bytes that are made once for each kind of tensor; longer ones repeat them from another beginning.
+const POOL_BYTES: usize = 8 << 20;
+
+/// Sections of a model that are there once, however many layers there are.
+const ONCE: [&str; 2] = ["embedding", "head"];
+
+/// Some layers of a model.
+pub(crate) struct Slice {
+    whole: Shape,
+    part: Shape,
+    mix: Mix,
+}
+
+impl Slice {
+    /// `layers` layers of the model called `name`, or all if it has no more.
+    pub(crate) fn new(name: &str, layers: usize, mix: Mix) -> anyhow::Result<Self> {
+        let (Some(whole), Some(part)) = (presets::shape(name, None), presets::shape(name, Some(layers))) else {
+            bail!("--synthetic {name}: expected one of {}", presets::names().join(", "));
+        };
+        Ok(Self { whole, part, mix })
+    }
+
+    /// What the carried over numbers are of.
+    pub(crate) fn whole(&self) -> String {
+        format!("all {} layers of {} in {}", self.whole.layers, self.whole.name, self.mix.name())
+    }
+
+    /// Writes the layers to a file in `folder`, loads them with their share of the memory, and deletes the file.
+    pub(crate) fn load(&self, folder: &Path, runtime: Runtime) -> anyhow::Result<Loaded> {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let whole = Scratch::of_holes(&self.whole, self.mix, folder)?;
+        let (config, checkpoint) = (ModelConfig::read(&whole.checkpoint)?, &whole.checkpoint);
+        let wish = runtime.wish(config.common().max_position_embeddings);
+        let division = Division::new(self.whole.name, checkpoint, &config, wish)?;
+
+        let part = Scratch::filled(&self.part, self.mix, folder)?;
+        let config = ModelConfig::read(&part.checkpoint)?;
+        let own = Footprint::of(&part.checkpoint, &config);
+        let least = Division::new(self.part.name, &part.checkpoint, &config, wish)?;
+        let slots = if division.expert_count == 0 {
+            0
+        } else {
+            (division.expert_slots * own.slots_max).div_ceil(division.expert_count).max(own.slots_min)
+        };
+        eprintln!("{}: {}", self.whole(), division.line());
+        let Scratch { checkpoint, file } = part;
+        let loaded = load(checkpoint, &runtime.with_memory(least.with_slots(slots, own.slot)));
+        drop(file);
+        loaded
+    }
+
+    /// Tokens per second of the whole model, from those of the layers and from where their time went.
+    pub(crate) fn whole_tokens_per_s(&self, meter: &PhaseMeter, profile: &Profile) -> f64 {
+        let once = profile.entries.iter().filter(|entry| ONCE.contains(&entry.section));
+        let once: f64 = once.map(|entry| entry.time.as_secs_f64()).sum();
+        let once_share = once / profile.wall.as_secs_f64().max(1e-9);
+        let bytes = |shape: &Shape| shape.layer_bytes_per_token(self.mix) as f64;
+        let times = bytes(&self.whole) / bytes(&self.part);
+        meter.tokens_per_s() / (once_share + (1.0 - once_share) * times)
+    }
+}
+
+/// A file that nobody else sees, gone with the process however it ends.
+struct Scratch {
+    checkpoint: Checkpoint,
+    /// Keeps it there until the weights are open.
+    file: File,
+}
+
+impl Scratch {
+    /// The header of a model and nothing behind it.
+    fn of_holes(shape: &Shape, mix: Mix, folder: &Path) -> anyhow::Result<Self> {
+        let file = unnamed(folder)?;
+        let header = header(&pairs(shape, mix), &shape.tensors(mix));
+        write_at(&file, &header.bytes, 0, folder)?;
+        file.set_len(header.file_len).with_context(|| cannot_write(folder))?;
+        Self::open(file)
+    }
+
+    /// A model with random weights.
+    fn filled(shape: &Shape, mix: Mix, folder: &Path) -> anyhow::Result<Self> {
+        let file = unnamed(folder)?;
+        let tensors = shape.tensors(mix);
+        let header = header(&pairs(shape, mix), &tensors);
+        write_at(&file, &header.bytes, 0, folder)?;
+        file.set_len(header.file_len).with_context(|| cannot_write(folder))?;
+        let bar = writing_bar(shape, header.file_len);
+        let mut fill = Filling { prng: Prng::new(1), pools: Vec::new() };
+        for ((tensor, stored), &offset) in shape.list.iter().zip(&tensors).zip(&header.offsets) {
+            fill.write(tensor, stored, |bytes, at| {
+                bar.inc(bytes.len() as u64);
+                write_at(&file, bytes, offset + at, folder)
+            })?;
+        }
+        bar.finish_and_clear();
+        // What is read later comes from the drive then, and not from what the system still has to write.
+        file.sync_all().with_context(|| cannot_write(folder))?;
+        Self::open(file)
+    }
+
+    fn open(file: File) -> anyhow::Result<Self> {
+        let checkpoint = Checkpoint::open(&path_of(&file))?;
+        Ok(Self { checkpoint, file })
+    }
+}
+
+/// A file without a name in `folder`.
+fn unnamed(folder: &Path) -> anyhow::Result<File> {
+    tempfile::tempfile_in(folder).with_context(|| cannot_write(folder))
+}
+
+/// A path under which this process can open a file that has no name any more.
+fn path_of(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file)).into()
+}
+
+fn cannot_write(folder: &Path) -> String {
+    format!("cannot write a temporary file in {}", folder.display())
+}
+
+fn write_at(file: &File, bytes: &[u8], offset: u64, folder: &Path) -> anyhow::Result<()> {
+    file.write_all_at(bytes, offset).with_context(|| cannot_write(folder))
+}
+
+/// The model's metadata with a name, and a vocabulary of bytes.
+fn pairs(shape: &Shape, mix: Mix) -> Vec<(String, Value)> {
+    let tokens = shoal_text::byte_vocabulary();
+    let types = vec![1; tokens.len()];
+    let name = format!("{} in {}, {} layers", shape.name, mix.name(), shape.layers);
+    let more = [
+        ("general.name", Value::Str(name)),
+        ("tokenizer.ggml.model", Value::Str("gpt2".to_owned())),
+        ("tokenizer.ggml.pre", Value::Str("gpt-2".to_owned())),
+        ("tokenizer.ggml.tokens", Value::Strings(tokens)),
+        ("tokenizer.ggml.token_type", Value::I32s(types)),
+    ];
+    shape.pairs.iter().cloned().chain(more.map(|(key, value)| (key.to_owned(), value))).collect()
+}
+
+fn writing_bar(shape: &Shape, bytes: u64) -> ProgressBar {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(bytes) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("writing {msg} {wide_bar} {bytes}/{total_bytes}") {
+        bar.set_style(style);
+    }
+    bar.with_message(format!("{} layers of {}", shape.layers, shape.name))
+}
+
+/// Fills tensors.
+struct Filling {
+    prng: Prng,
+    /// Random weights by format and spread.
+    pools: Vec<((Dtype, u32), Vec<u8>)>,
+}
+
+impl Filling {
+    /// Hands the bytes of a tensor to `write`, piece by piece, each with its place in the tensor.
+    fn write(
+        &mut self,
+        tensor: &TensorShape,
+        stored: &NewTensor,
+        mut write: impl FnMut(&[u8], u64) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let (dtype, cols) = (stored.dtype, tensor.shape[0] as f32);
+        let spread = match tensor.purpose {
+            Purpose::Norm | Purpose::Scale => {
+                let ones: Vec<u8> = (0..tensor.elements()).flat_map(|_| 1f32.to_le_bytes()).collect();
+                return write(&ones, 0);
+            }
+            Purpose::Ids { count } => {
+                let id = |_| (self.prng.below(count.into()) as u32).to_le_bytes();
+                return write(&(0..tensor.elements()).flat_map(id).collect::<Vec<u8>>(), 0);
+            }
+            Purpose::Bias => 0.01,
+            _ => 1.0 / cols.sqrt(),
+        };
+        let mut at = 0;
+        while at < stored.bytes() {
+            let begin = self.prng.next_u64() as usize;
+            let pool = self.pool(dtype, spread);
+            let begin = begin % (pool.len() / dtype.block_bytes()) * dtype.block_bytes();
+            let len = (pool.len() - begin).min((stored.bytes() - at) as usize);
+            write(&pool[begin..begin + len], at)?;
+            at += len as u64;
+        }
+        Ok(())
+    }
+
+    fn pool(&mut self, dtype: Dtype, spread: f32) -> &[u8] {
+        let key = (dtype, spread.to_bits());
+        let found = self.pools.iter().position(|(other, _)| *other == key);
+        let place = found.unwrap_or_else(|| {
+            let mut pool = vec![0; POOL_BYTES / dtype.block_bytes() * dtype.block_bytes()];
+            random_blocks(dtype, spread, &mut self.prng, &mut pool);
+            self.pools.push((key, pool));
+            self.pools.len() - 1
+        });
+        &self.pools[place].1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_layer_takes_is_carried_over_to_all() {
+        use shoal_kernels::Work;
+        use shoal_kernels::profile::Entry;
+        use std::time::Duration;
+
+        let slice = Slice::new("r1-qwen-7b", 7, Mix::Q8).expect("a preset");
+        let entry = |section, millis| Entry {
+            section,
+            operation: "matmul",
+            calls: 1,
+            time: Duration::from_millis(millis),
+            work: Work::default(),
+        };
+        let entries = vec![entry("head", 20), entry("attention", 60), entry("-", 20)];
+        let profile = Profile { wall: Duration::from_millis(100), entries };
+        let meter = PhaseMeter { tokens: 10, time: Duration::from_secs(1), ..PhaseMeter::default() };
+        // A token takes 100 ms, 20 of them once: 80 for 7 of 28 layers are 320 for all.
+        let found = slice.whole_tokens_per_s(&meter, &profile);
+        assert!((found - 1.0 / 0.34).abs() < 0.01, "{found}");
+    }
+
+    #[test]
+    fn every_family_can_be_written_and_run() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for name in presets::names() {
+            let shape = presets::shape(name, Some(2)).expect("a preset");
+            for &mix in Mix::ALL {
+                let scratch = Scratch::of_holes(&shape, mix, folder.path()).expect("a file of holes");
+                let config = ModelConfig::read(&scratch.checkpoint).expect("a sound configuration");
+                assert_eq!(config.common().num_hidden_layers, 2, "{name}");
+                let footprint = Footprint::of(&scratch.checkpoint, &config);
+                assert!(footprint.dense > 0 && (footprint.slots_max > 0) == shape.experts.is_some(), "{name}");
+            }
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0, "nothing is left");
+    }
+}
