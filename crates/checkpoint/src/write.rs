@@ -158,7 +158,11 @@ mod tests {
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into();
-        let tensor = |name: &str, dtype, shape: &[u64]| NewTensor { name: name.to_owned(), dtype, shape: shape.to_vec() };
+        let tensor = |name: &str, dtype, shape: &[u64]| NewTensor {
+            name: name.to_owned(),
+            dtype,
+            shape: shape.to_vec(),
+        };
         let tensors = [tensor("x", Dtype::F32, &[3]), tensor("y", Dtype::Q4_K, &[512, 3, 2])];
         let header = header(&pairs, &tensors);
         let mut file = header.bytes.clone();

@@ -74,7 +74,9 @@ pub(crate) fn answer(
         }
         let start = Instant::now();
         let (events, report) = engine.step();
-        meter.add(&report, start.elapsed());
+        let time = start.elapsed();
+        engine.took(time, &report);
+        meter.add(&report, time);
         for event in events {
             match event {
                 Event::Prompt(..) | Event::Logprobs(..) => {}
@@ -91,6 +93,7 @@ pub(crate) fn answer(
         }
     };
     engine.cancel(id);
+    meter.draft_gain = engine.draft_gain();
     writer.finish(on_segment)?;
     let Writer { text, reasoning, .. } = writer;
     Ok(Answer { text, reasoning, prompt_tokens, completion_tokens, ended, meter })

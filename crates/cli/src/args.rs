@@ -79,6 +79,15 @@ fn parse_chunk(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Whether answers are guessed ahead.
+#[derive(Args, Debug, Clone, Copy)]
+pub(crate) struct DraftArgs {
+    /// Tokens that a model's draft layer guesses ahead, to be checked all at once: by default 1 where all weights are in memory, and
+    /// 0 elsewhere. The answer does not depend on it, and guessing stops where it does not pay
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=8))]
+    pub(crate) draft: Option<u8>,
+}
+
 /// How the next token is chosen. What is not given comes from what the model's makers recommend.
 #[derive(Args, Debug, Clone, Default)]
 pub(crate) struct SamplingArgs {
@@ -164,6 +173,8 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
     #[command(flatten)]
+    pub(crate) draft: DraftArgs,
+    #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
 }
 
@@ -211,6 +222,8 @@ pub(crate) struct ServeArgs {
     /// Write a line of JSON about each request to standard error; nothing of what is said stands in it
     #[arg(long)]
     pub(crate) log: bool,
+    #[command(flatten)]
+    pub(crate) draft: DraftArgs,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
 }

@@ -15,7 +15,7 @@ use shoal_kernels::{Cpu, Isa, Pool, pool::physical_core_count};
 use shoal_model::{IoMode, Model, ModelConfig, OpenOptions};
 use shoal_text::{PromptStyle, Tokenizer, VocabSpec};
 
-use crate::args::RuntimeArgs;
+use crate::args::{DraftArgs, RuntimeArgs};
 use crate::division::{Division, Wish};
 use crate::environment::Environment;
 use crate::machine::available_memory;
@@ -34,6 +34,8 @@ pub(crate) struct Loaded {
     pub(crate) style: PromptStyle,
     pub(crate) context_len: usize,
     pub(crate) prefill_chunk: usize,
+    /// Tokens that a draft layer guesses ahead; 0 for none.
+    pub(crate) draft_len: usize,
     pub(crate) isa: Isa,
     /// How the memory was divided.
     pub(crate) division: Division,
@@ -63,6 +65,8 @@ pub(crate) struct Runtime {
     memory: Option<Bytes>,
     ctx: Option<usize>,
     prefill_chunk: Option<usize>,
+    /// Tokens to guess ahead; `None`: as many as are good.
+    draft: Option<usize>,
     /// Conversations at a time, each with the whole context.
     sequences: usize,
     /// Whether KV blocks are kept in files.
@@ -97,12 +101,18 @@ impl Runtime {
             memory,
             ctx,
             prefill_chunk,
+            draft: Some(0),
             sequences: 1,
             keeps_kv: false,
             server: 0,
             measure,
             cache_dir,
         })
+    }
+
+    /// The same for something that writes answers, which may be guessed ahead.
+    pub(crate) fn with_drafts(self, args: DraftArgs) -> Self {
+        Self { draft: args.draft.map(usize::from), ..self }
     }
 
     /// The same with other memory.
@@ -159,14 +169,19 @@ pub(crate) fn load(checkpoint: Checkpoint, runtime: &Runtime) -> anyhow::Result<
     let bounds = runtime.bounds();
     let wish = runtime.wish(config.common().max_position_embeddings);
     let context_len = wish.context_len;
-    let division = Division::new(&name, &checkpoint, &config, wish)?;
-    let identity = if runtime.keeps_kv { Some(identity(&checkpoint, runtime.isa)?) } else { None };
+    let (config, division, draft_len) = with_drafts(&name, &checkpoint, config, wish, runtime.draft)?;
+    let identity = if runtime.keeps_kv {
+        Some(identity(&checkpoint, runtime.isa, config.common().drafts)?)
+    } else {
+        None
+    };
     let bar = loading_bar(&name);
     let progress = |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     };
-    let options = OpenOptions { memory: division.for_model(), io: IoMode::Auto, progress: &progress };
+    let drafts = config.common().drafts;
+    let options = OpenOptions { memory: division.for_model(), drafts, io: IoMode::Auto, progress: &progress };
     let cpu = Cpu::new(runtime.isa, Arc::new(Pool::new(runtime.threads)));
     let (device, anew) = (drive::device(&checkpoint), runtime.measure == Measure::Anew);
     let model = shoal_model::open(Arc::new(checkpoint), &options, cpu)?;
@@ -177,13 +192,51 @@ pub(crate) fn load(checkpoint: Checkpoint, runtime: &Runtime) -> anyhow::Result<
         Rates { bounds, drive_bytes_per_s }
     });
     let (prefill_chunk, isa) = (division.prefill_chunk, runtime.isa);
-    Ok(Loaded { name, model, tokenizer, style, context_len, prefill_chunk, isa, division, identity, rates })
+    Ok(Loaded {
+        name,
+        model,
+        tokenizer,
+        style,
+        context_len,
+        prefill_chunk,
+        draft_len,
+        isa,
+        division,
+        identity,
+        rates,
+    })
+}
+
+/// Whether a draft layer is used, and what memory is divided into then. A guess costs experts of its own: where these would come from
+/// a drive, it is only made if that is asked for.
+fn with_drafts(
+    name: &str,
+    checkpoint: &Checkpoint,
+    config: ModelConfig,
+    wish: Wish,
+    asked: Option<usize>,
+) -> anyhow::Result<(ModelConfig, Division, usize)> {
+    let draft_len = asked.unwrap_or(1);
+    let with = config.clone().with_drafts(draft_len > 0);
+    if with.common().drafts {
+        match Division::new(name, checkpoint, &with, wish) {
+            Ok(division) if asked.is_some() || division.is_resident() => {
+                return Ok((with, division, draft_len));
+            }
+            Err(error) if asked.is_some() => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    let division = Division::new(name, checkpoint, &config, wish)?;
+    Ok((config, division, 0))
 }
 
 /// Everything that KV rows depend on, as a text.
-fn identity(checkpoint: &Checkpoint, isa: Isa) -> anyhow::Result<String> {
+fn identity(checkpoint: &Checkpoint, isa: Isa, drafts: bool) -> anyhow::Result<String> {
     let fingerprint: String = checkpoint.fingerprint()?.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{fingerprint} {} {}", isa.name(), env!("CARGO_PKG_VERSION")))
+    // A draft layer has rows of its own in every block.
+    let drafts = if drafts { " with drafts" } else { "" };
+    Ok(format!("{fingerprint} {} {}{drafts}", isa.name(), env!("CARGO_PKG_VERSION")))
 }
 
 fn loading_bar(name: &str) -> ProgressBar {

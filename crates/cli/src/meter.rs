@@ -127,11 +127,18 @@ impl std::fmt::Display for Disk {
 pub(crate) struct Meter {
     pub(crate) prefill: PhaseMeter,
     pub(crate) decode: PhaseMeter,
+    /// Tokens that were guessed ahead, and those of them that came.
+    pub(crate) drafted: usize,
+    pub(crate) accepted: usize,
+    /// How much faster that made it, if it is known.
+    pub(crate) draft_gain: Option<f64>,
 }
 
 impl Meter {
     /// Counts a step to the phase that most of its tokens are of.
     pub(crate) fn add(&mut self, report: &StepReport, time: Duration) {
+        self.drafted += report.drafted;
+        self.accepted += report.accepted;
         if report.prefill_tokens > 0 {
             self.prefill.add(report.prefill_tokens, time, report);
         } else {
@@ -146,7 +153,7 @@ impl Meter {
             Some(bound) => format!("{text}, {bound}"),
             None => text,
         };
-        let Self { prefill, decode } = self;
+        let Self { prefill, decode, .. } = self;
         if prefill.tokens > 0 {
             let text = format!("prompt {} tokens at {:.1} tokens/s", prefill.tokens, prefill.tokens_per_s());
             parts.push(with_bound(text, prefill));
@@ -159,6 +166,11 @@ impl Meter {
             parts.extend(
                 decode.disk(rates).filter(|disk| disk.bytes_per_token > 0.0).map(|disk| disk.to_string()),
             );
+        }
+        if self.drafted > 0 {
+            let share = 100.0 * self.accepted as f64 / self.drafted as f64;
+            let gain = self.draft_gain.map(|gain| format!(", {gain:.2} times the speed"));
+            parts.push(format!("{share:.0} % of {} guesses right{}", self.drafted, gain.unwrap_or_default()));
         }
         parts.join(" · ")
     }
@@ -181,6 +193,9 @@ impl Meter {
             gb_per_s: self.decode.gb_per_s(),
             bandwidth_gb_per_s: rates.bounds.read_bytes_per_s / 1e9,
             drive_gb_per_s: rates.drive_bytes_per_s.map(|rate| rate / 1e9),
+            drafted: self.drafted,
+            accepted: self.accepted,
+            draft_gain: self.draft_gain,
         }
     }
 }
@@ -202,6 +217,9 @@ pub(crate) struct Timings {
     gb_per_s: f64,
     bandwidth_gb_per_s: f64,
     drive_gb_per_s: Option<f64>,
+    drafted: usize,
+    accepted: usize,
+    draft_gain: Option<f64>,
 }
 
 #[cfg(test)]
@@ -223,6 +241,8 @@ mod tests {
         meter.add(&report(0, 1, 10_000_000), Duration::from_millis(10));
         meter.add(&report(0, 1, 10_000_000), Duration::from_millis(10));
         let rates = Rates::from(BOUNDS);
+        let guessed = Meter { drafted: 8, accepted: 6, draft_gain: Some(1.25), ..meter };
+        assert!(guessed.line(&rates).ends_with(" · 75 % of 8 guesses right, 1.25 times the speed"));
         assert_eq!(
             meter.line(&rates),
             "prompt 100 tokens at 200.0 tokens/s, 25 % of the int8 arithmetic bound · \

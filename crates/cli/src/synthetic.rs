@@ -45,7 +45,8 @@ pub(crate) struct Slice {
 impl Slice {
     /// `layers` layers of the model called `name`, or all if it has no more.
     pub(crate) fn new(name: &str, layers: usize, mix: Mix) -> anyhow::Result<Self> {
-        let (Some(whole), Some(part)) = (presets::shape(name, None), presets::shape(name, Some(layers))) else {
+        let (Some(whole), Some(part)) = (presets::shape(name, None), presets::shape(name, Some(layers)))
+        else {
             bail!("--synthetic {name}: expected one of {}", presets::names().join(", "));
         };
         Ok(Self { whole, part, mix })
@@ -58,7 +59,8 @@ impl Slice {
 
     /// Writes the layers to a file in `folder`, loads them with their share of the memory, and deletes the file.
     pub(crate) fn load(&self, folder: &Path, runtime: Runtime) -> anyhow::Result<Loaded> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let whole = Scratch::of_holes(&self.whole, self.mix, folder)?;
         let (config, checkpoint) = (ModelConfig::read(&whole.checkpoint)?, &whole.checkpoint);
         let wish = runtime.wish(config.common().max_position_embeddings);
@@ -265,7 +267,10 @@ mod tests {
                 let config = ModelConfig::read(&scratch.checkpoint).expect("a sound configuration");
                 assert_eq!(config.common().num_hidden_layers, 2, "{name}");
                 let footprint = Footprint::of(&scratch.checkpoint, &config);
-                assert!(footprint.dense > 0 && (footprint.slots_max > 0) == shape.experts.is_some(), "{name}");
+                assert!(
+                    footprint.dense > 0 && (footprint.slots_max > 0) == shape.experts.is_some(),
+                    "{name}"
+                );
             }
         }
         assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0, "nothing is left");

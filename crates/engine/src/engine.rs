@@ -5,11 +5,14 @@
 //! published for others to find (`kv`). So of two equal prompts that come together the second reads what the
 //! first has just computed.
 
+use std::time::Duration;
+
 use shoal_base::TokenId;
 use shoal_model::kv_cache::BLOCK_LEN;
-use shoal_model::{Ignore, Logits, Model, Span, Step, Traffic, Work};
+use shoal_model::{Ignore, Model, Output, Span, Step, Traffic, Work};
 
 use crate::Error;
+use crate::draft::Gate;
 use crate::kv::Kv;
 use crate::kv_blocks::BlockPool;
 use crate::kv_files::KvFiles;
@@ -27,6 +30,8 @@ pub struct EngineOptions {
     pub prefill_chunk: usize,
     /// KV blocks for all sequences together.
     pub block_count: usize,
+    /// Tokens that a draft layer guesses ahead, if the model has one; 0 for none.
+    pub draft_len: usize,
 }
 
 impl EngineOptions {
@@ -39,7 +44,8 @@ impl EngineOptions {
     /// Room for `sequences` at a time, each of `context_len` tokens.
     #[must_use]
     pub const fn for_many(sequences: usize, context_len: usize) -> Self {
-        Self { context_len, prefill_chunk: 512, block_count: sequences * context_len.div_ceil(BLOCK_LEN) }
+        let block_count = sequences * context_len.div_ceil(BLOCK_LEN);
+        Self { context_len, prefill_chunk: 512, block_count, draft_len: 1 }
     }
 }
 
@@ -82,8 +88,12 @@ pub struct PromptProgress {
 pub struct StepReport {
     /// Tokens of prompts that ran.
     pub prefill_tokens: usize,
-    /// Generated tokens that ran.
+    /// Generated tokens that ran, guesses that were wrong not among them.
     pub decode_tokens: usize,
+    /// Guesses that were checked.
+    pub drafted: usize,
+    /// Of those, how many were right.
+    pub accepted: usize,
     /// Weight bytes that were read and multiply-adds that were made.
     pub work: Work,
     /// What went between disk and memory.
@@ -92,10 +102,11 @@ pub struct StepReport {
 
 /// A model and the sequences that run on it.
 pub struct Engine {
-    model: Model,
-    kv: Kv,
-    sequences: Vec<Sequence>,
-    options: EngineOptions,
+    pub(crate) model: Model,
+    pub(crate) kv: Kv,
+    pub(crate) sequences: Vec<Sequence>,
+    pub(crate) options: EngineOptions,
+    pub(crate) gate: Gate,
     next_id: u64,
 }
 
@@ -104,7 +115,7 @@ impl Engine {
     #[must_use]
     pub fn new(model: Model, options: EngineOptions) -> Self {
         let kv = Kv::new(model.config(), options.block_count);
-        Self { model, kv, sequences: Vec::new(), options, next_id: 0 }
+        Self { model, kv, sequences: Vec::new(), options, gate: Gate::new(), next_id: 0 }
     }
 
     /// The same, with blocks saved to `files` and restored from there.
@@ -149,7 +160,8 @@ impl Engine {
         }
         let id = SequenceId(self.next_id);
         self.next_id += 1;
-        self.sequences.push(Sequence::new(id, request));
+        let speculates = self.options.draft_len > 0 && self.model.has_drafts() && self.gate.admits();
+        self.sequences.push(Sequence { speculates, ..Sequence::new(id, request) });
         Ok(id)
     }
 
@@ -197,6 +209,19 @@ impl Engine {
         &self.kv.pool
     }
 
+    /// Hears how long a step took: whether guesses pay is judged by that, and without it they are always made.
+    pub fn took(&mut self, time: Duration, report: &StepReport) {
+        if report.prefill_tokens == 0 && self.sequences.iter().any(|sequence| sequence.speculates) {
+            self.gate.took(time, report.decode_tokens);
+        }
+    }
+
+    /// How much faster tokens come with guesses than without; `None` while that is not known, or there is no draft layer.
+    #[must_use]
+    pub fn draft_gain(&self) -> Option<f64> {
+        self.model.has_drafts().then(|| self.gate.known_gain()).flatten()
+    }
+
     /// Whether any request runs.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
@@ -214,28 +239,39 @@ impl Engine {
         }
         let (work_before, traffic_before) = (self.model.work(), self.model.traffic());
         let mut report = StepReport::default();
-        for share in &shares {
-            match states[share.sequence].prompt_left {
-                0 => report.decode_tokens += share.tokens,
-                _ => report.prefill_tokens += share.tokens,
-            }
-        }
-        let logits = match self.forward(&shares) {
-            Ok(logits) => logits,
+        let before: Vec<usize> = shares.iter().map(|share| self.sequences[share.sequence].computed).collect();
+        let output = match self.forward(&shares) {
+            Ok(output) => output,
             Err(error) => return (self.fail(&shares, &error.to_string()), report),
         };
-        report.work = self.model.work() - work_before;
-        report.traffic = self.model.traffic() - traffic_before;
-        let reading = shares.iter().filter(|share| states[share.sequence].prompt_left > 0);
+        let is_prompt = |share: &Share| states[share.sequence].prompt_left > 0;
+        let reading = shares.iter().filter(|share| is_prompt(share));
         let mut events: Vec<Event> = reading.map(|share| self.sequences[share.sequence].progress()).collect();
         let mut ended = Vec::new();
-        let completing = shares.iter().filter(|share| share.completes);
-        for (row, share) in completing.enumerate() {
+        let mut row = 0;
+        for (share, &before) in shares.iter().zip(&before) {
+            let logits = (row..row + rows_wanted(share)).map(|row| output.logits.row(row));
+            row += rows_wanted(share);
             let sequence = &mut self.sequences[share.sequence];
-            if advance(sequence, logits.row(row), self.options.context_len, &mut events) {
+            sequence.drafts.truncate(share.drafts);
+            if answer(sequence, logits, self.options.context_len, &mut events) {
                 ended.push(share.sequence);
             }
+            let ran = sequence.computed - before;
+            if is_prompt(share) {
+                report.prefill_tokens += ran;
+            } else {
+                report.decode_tokens += ran;
+                report.drafted += share.drafts;
+                report.accepted += ran - 1;
+            }
+            self.kv.publish(&mut self.sequences[share.sequence]);
         }
+        if let Some(hidden) = &output.hidden {
+            self.guess(hidden, &shares, &before, &ended);
+        }
+        report.work = self.model.work() - work_before;
+        report.traffic = self.model.traffic() - traffic_before;
         ended.sort_unstable();
         for idx in ended.into_iter().rev() {
             self.end(idx);
@@ -254,8 +290,8 @@ impl Engine {
         events
     }
 
-    /// Runs the shares through the model; one row of logits for each that completes.
-    fn forward(&mut self, shares: &[Share]) -> Result<Logits, Error> {
+    /// Runs the shares through the model: a row of logits for each that completes and for each guess.
+    fn forward(&mut self, shares: &[Share]) -> Result<Output, Error> {
         for share in shares {
             self.kv.take_blocks(&mut self.sequences[share.sequence], share.tokens);
         }
@@ -265,25 +301,28 @@ impl Engine {
         for share in shares {
             let sequence = &self.sequences[share.sequence];
             let first_row = tokens.len();
-            tokens.extend_from_slice(&sequence.tokens[sequence.computed..sequence.computed + share.tokens]);
+            let own = sequence.computed..sequence.computed + share.tokens - share.drafts;
+            tokens.extend_from_slice(&sequence.tokens[own]);
+            tokens.extend_from_slice(&sequence.drafts[..share.drafts]);
             spans.push(Span {
                 rows: first_row..tokens.len(),
                 first_pos: sequence.computed,
                 blocks: &sequence.blocks,
                 phase: sequence.phase(),
             });
-            if share.completes {
-                logits.push(tokens.len() - 1);
-            }
+            logits.extend(tokens.len() - rows_wanted(share)..tokens.len());
         }
         let step = Step { tokens: &tokens, spans, logits: &logits };
-        let logits = self.model.forward(&step, &mut self.kv.cache, &mut Ignore)?;
+        let output = if shares.iter().any(|share| self.guesses_after(share)) {
+            self.model.forward_with_hidden(&step, &mut self.kv.cache)?
+        } else {
+            let logits = self.model.forward(&step, &mut self.kv.cache, &mut Ignore)?;
+            Output { logits, hidden: None }
+        };
         for share in shares {
-            let sequence = &mut self.sequences[share.sequence];
-            sequence.computed += share.tokens;
-            self.kv.publish(sequence);
+            self.sequences[share.sequence].computed += share.tokens - share.drafts;
         }
-        Ok(logits)
+        Ok(output)
     }
 
     /// Takes an ended sequence out and keeps what a later prompt may share.
@@ -291,6 +330,31 @@ impl Engine {
         let sequence = self.sequences.remove(idx);
         self.kv.end(sequence);
     }
+}
+
+/// Rows of logits that a share is for: those after its last token and after each guess.
+const fn rows_wanted(share: &Share) -> usize {
+    if share.completes { 1 + share.drafts } else { 0 }
+}
+
+/// Samples from each row of logits in turn, as long as what comes was guessed; says whether the answer has ended.
+fn answer<'a>(
+    sequence: &mut Sequence,
+    logits: impl Iterator<Item = &'a [f32]>,
+    context_len: usize,
+    events: &mut Vec<Event>,
+) -> bool {
+    let drafts = std::mem::take(&mut sequence.drafts);
+    for (i, logits) in logits.enumerate() {
+        if advance(sequence, logits, context_len, events) {
+            return true;
+        }
+        if drafts.get(i) != sequence.tokens.last() {
+            break;
+        }
+        sequence.computed += 1;
+    }
+    false
 }
 
 /// Samples the next token of `sequence`; says whether the answer has ended.

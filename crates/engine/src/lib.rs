@@ -5,10 +5,11 @@
 //! ([`sampler::Sampler::sample`]). A [`Scorer`] runs given tokens and hands out logits, for perplexity and comparisons.
 //!
 //! What it does not know: text, model files, HTTP, clocks. Who wants a speed measures around [`Engine::step`], which
-//! reports how many tokens and weight bytes went by.
+//! reports how many tokens and weight bytes went by, and may tell the engine ([`Engine::took`]), which then sees whether drafts pay.
 //!
-//! Reading order: [`request`], [`sampler`], [`prefix`], [`kv_blocks`], [`kv_files`], `sequence`, `kv`, [`scheduler`], [`engine`], [`scorer`].
+//! Reading order: [`request`], [`sampler`], [`prefix`], [`kv_blocks`], [`kv_files`], `sequence`, `kv`, [`scheduler`], `draft`, `speculation`, [`engine`], [`scorer`].
 
+mod draft;
 pub mod engine;
 mod error;
 mod kv;
@@ -20,6 +21,7 @@ pub mod sampler;
 pub mod scheduler;
 pub mod scorer;
 mod sequence;
+mod speculation;
 
 pub use engine::{Engine, EngineOptions, Event, FinishReason, PromptProgress, StepReport};
 pub use error::Error;

@@ -13,6 +13,8 @@ pub struct SequenceState {
     pub prompt_left: usize,
     /// Generated tokens that are not: 0 or 1.
     pub decode_left: usize,
+    /// Guesses of what follows them.
+    pub drafts: usize,
 }
 
 /// Rows for one sequence in a step.
@@ -24,6 +26,8 @@ pub struct Share {
     pub tokens: usize,
     /// Whether these are its last waiting tokens, so that logits are wanted after them.
     pub completes: bool,
+    /// How many of them are guesses.
+    pub drafts: usize,
 }
 
 /// Part of a step's rows that goes to the oldest prompt, and part that is left to prompts while answers are written.
@@ -36,10 +40,18 @@ pub fn plan(sequences: &[SequenceState], token_budget: usize) -> Vec<Share> {
     let is_decoding = |state: &SequenceState| state.prompt_left == 0 && state.decode_left > 0;
     let decoding = sequences.iter().enumerate().filter(|(_, state)| is_decoding(state)).take(budget);
     let mut shares: Vec<Share> = decoding
-        .map(|(sequence, state)| Share { sequence, tokens: state.decode_left, completes: true })
+        .map(|(sequence, state)| Share { sequence, tokens: state.decode_left, completes: true, drafts: 0 })
         .collect();
+    // Guesses come after every answer has its row.
+    let mut spare = budget - shares.len();
+    for share in &mut shares {
+        share.drafts = sequences[share.sequence].drafts.min(spare);
+        share.tokens += share.drafts;
+        spare -= share.drafts;
+    }
+    let taken: usize = shares.iter().map(|share| share.tokens).sum();
     let for_prompts = if shares.is_empty() { budget } else { (budget / SLICE).max(1) };
-    let mut left = for_prompts.min(budget - shares.len());
+    let mut left = for_prompts.min(budget - taken);
     let mut prompts: Vec<usize> =
         (0..sequences.len()).filter(|&sequence| sequences[sequence].prompt_left > 0).collect();
     let mut rows = vec![0; sequences.len()];
@@ -56,7 +68,7 @@ pub fn plan(sequences: &[SequenceState], token_budget: usize) -> Vec<Share> {
     let with_rows = prompts.into_iter().filter(|&sequence| rows[sequence] > 0);
     shares.extend(with_rows.map(|sequence| {
         let tokens = rows[sequence];
-        Share { sequence, tokens, completes: tokens == sequences[sequence].prompt_left }
+        Share { sequence, tokens, completes: tokens == sequences[sequence].prompt_left, drafts: 0 }
     }));
     shares
 }
@@ -65,14 +77,14 @@ pub fn plan(sequences: &[SequenceState], token_budget: usize) -> Vec<Share> {
 mod tests {
     use super::*;
 
-    const DECODE: SequenceState = SequenceState { prompt_left: 0, decode_left: 1 };
+    const DECODE: SequenceState = SequenceState { prompt_left: 0, decode_left: 1, drafts: 0 };
 
     const fn prompt(prompt_left: usize) -> SequenceState {
-        SequenceState { prompt_left, decode_left: 0 }
+        SequenceState { prompt_left, decode_left: 0, drafts: 0 }
     }
 
     const fn share(sequence: usize, tokens: usize, completes: bool) -> Share {
-        Share { sequence, tokens, completes }
+        Share { sequence, tokens, completes, drafts: 0 }
     }
 
     #[test]
@@ -93,11 +105,24 @@ mod tests {
     }
 
     #[test]
+    fn guesses_take_what_answers_leave() {
+        let guessing = SequenceState { drafts: 3, ..DECODE };
+        let with = |sequence, drafts| Share { drafts, ..share(sequence, 1 + drafts, true) };
+        assert_eq!(plan(&[guessing, DECODE, guessing], 10), [with(0, 3), with(1, 0), with(2, 3)]);
+        assert_eq!(plan(&[guessing, DECODE, guessing], 7), [with(0, 3), with(1, 0), with(2, 1)]);
+        assert_eq!(plan(&[guessing, prompt(5)], 3), [with(0, 2)]);
+        assert_eq!(plan(&[guessing, prompt(5)], 20), [with(0, 3), share(1, 5, true)]);
+    }
+
+    #[test]
     fn a_step_always_moves_and_never_exceeds_its_budget() {
         assert_eq!(plan(&[prompt(0)], 8), []);
         assert_eq!(plan(&[prompt(3)], 0), [share(0, 1, false)]);
         for budget in 1..20 {
-            for states in [&[prompt(7), DECODE, prompt(2)][..], &[DECODE; 30], &[prompt(4); 9]] {
+            let guessing = SequenceState { drafts: 2, ..DECODE };
+            for states in
+                [&[prompt(7), guessing, prompt(2)][..], &[DECODE; 30], &[guessing; 9], &[prompt(4); 9]]
+            {
                 let rows: usize = plan(states, budget).iter().map(|share| share.tokens).sum();
                 assert!((1..=budget).contains(&rows), "{rows} of {budget}");
             }

@@ -4,6 +4,7 @@
 //! tokens   [ prompt ........ | generated ..... ]
 //! KV       [ computed ............. )            computed <= tokens.len()
 //! blocks   cover [0, computed); the next step takes more
+//! drafts   guesses of what follows `tokens`, to be checked in the next step
 //! name     of the tokens before `published`, a whole number of blocks
 //! ```
 
@@ -18,6 +19,9 @@ pub(crate) struct Sequence {
     pub(crate) id: SequenceId,
     pub(crate) tokens: Vec<TokenId>,
     pub(crate) prompt_len: usize,
+    pub(crate) drafts: Vec<TokenId>,
+    /// Whether it takes part in speculation.
+    pub(crate) speculates: bool,
     pub(crate) computed: usize,
     /// Of `computed`, tokens of the prompt that others had computed.
     pub(crate) cached: usize,
@@ -40,6 +44,8 @@ impl Sequence {
             id,
             prompt_len: request.prompt.len(),
             tokens: request.prompt,
+            drafts: Vec::new(),
+            speculates: false,
             computed: 0,
             cached: 0,
             blocks: Vec::new(),
@@ -59,6 +65,7 @@ impl Sequence {
         crate::scheduler::SequenceState {
             prompt_left,
             decode_left: self.tokens.len() - self.computed - prompt_left,
+            drafts: self.drafts.len(),
         }
     }
 

@@ -56,7 +56,7 @@ fn small(path: &Path) -> Engine {
     let footprint = Footprint::of(&checkpoint, &config);
     let beside = KvCache::bytes_for(&config, 64) + scratch_bytes(&config, 20, 64);
     let memory = Bytes(footprint.fixed() + beside + footprint.slots_min * footprint.slot);
-    let options = OpenOptions { memory: Some(memory), io: IoMode::Auto, progress: &|_, _| {} };
+    let options = OpenOptions { memory: Some(memory), drafts: false, io: IoMode::Auto, progress: &|_, _| {} };
     let model = open(checkpoint, &options, cpu()).expect("it loads");
     Engine::new(model, EngineOptions::for_one(64))
 }

@@ -16,7 +16,7 @@ const GIB: Bytes = Bytes(1 << 30);
 fn engine(folder: &Path, identity: &str, quota: Bytes) -> Engine {
     let path = golden_dir("minnow").join("minnow.bf16.gguf");
     let checkpoint = Checkpoint::open(&path).expect("the golden checkpoint reads");
-    let options = OpenOptions { memory: None, io: IoMode::Auto, progress: &|_, _| {} };
+    let options = OpenOptions { memory: None, drafts: false, io: IoMode::Auto, progress: &|_, _| {} };
     let cpu = Cpu::new(Isa::best(), Arc::new(Pool::new(2)));
     let model = open(Arc::new(checkpoint), &options, cpu).expect("the golden checkpoint loads");
     let engine = Engine::new(model, EngineOptions::for_one(512));

@@ -12,7 +12,7 @@ use shoal_testkit::golden_dir;
 
 fn load(family: &str, file: &str, threads: usize) -> Model {
     let checkpoint = Checkpoint::open(&golden_dir(family).join(file)).expect("the golden checkpoint reads");
-    let options = OpenOptions { memory: None, io: IoMode::Auto, progress: &|_, _| {} };
+    let options = OpenOptions { memory: None, drafts: false, io: IoMode::Auto, progress: &|_, _| {} };
     let cpu = Cpu::new(Isa::best(), Arc::new(Pool::new(threads)));
     open(Arc::new(checkpoint), &options, cpu).expect("the golden checkpoint loads")
 }

@@ -136,6 +136,22 @@ impl Act {
         out
     }
 
+    /// Each row with the same row of `other` behind it.
+    ///
+    /// # Panics
+    /// If there are not as many rows.
+    #[must_use]
+    pub fn beside(&self, other: &Self) -> Self {
+        assert_eq!(self.rows, other.rows, "rows to put side by side");
+        let mut out = Self::zeros(self.rows, self.cols + other.cols);
+        for row in 0..self.rows {
+            let (left, right) = out.row_mut(row).split_at_mut(self.cols);
+            left.copy_from_slice(self.row(row));
+            right.copy_from_slice(other.row(row));
+        }
+        out
+    }
+
     /// The rows of all `parts`, which have as many columns.
     ///
     /// # Panics

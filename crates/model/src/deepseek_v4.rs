@@ -53,12 +53,13 @@ impl DeepseekV4 {
         })
     }
 
-    /// What precedes the last norm, in the rows whose logits are wanted: `[wanted, D]`.
+    /// What precedes the last norm, in the rows `kept`: `[kept, D]`.
     pub(crate) fn forward(
         &self,
         cpu: &Cpu,
         x: &Act,
         step: &Step<'_>,
+        kept: &[usize],
         context: &StepContext<'_>,
         kv: &mut KvCache,
         observer: &mut dyn Observer,
@@ -73,7 +74,7 @@ impl DeepseekV4 {
             observer.hidden(i, &x);
             layer.forward(cpu, &mut x, context, &turns, kv, &self.layers[i + 1..])?;
         }
-        Ok(cpu.hyper_head(&x.select_rows(step.logits), &self.hyper_head))
+        Ok(cpu.hyper_head(&x.select_rows(kept), &self.hyper_head))
     }
 }
 

@@ -12,8 +12,9 @@ use shoal_store::{IoMode, Role, Store, StoreOptions, Traffic};
 use crate::config::{ModelConfig, RopeScaling};
 use crate::kv_cache::{BLOCK_LEN, KvCache};
 use crate::memory::{Footprint, Ledger, scratch_bytes};
+use crate::mtp::DraftLayer;
 use crate::rope::{Rope, plain_magnitude};
-use crate::step::{Step, StepContext};
+use crate::step::{Output, Step, StepContext};
 use crate::weights::{Binder, OUTPUT, OUTPUT_NORM, ROPE_FREQS, TOKEN_EMBD, role};
 use crate::{Error, deepseek_v3, deepseek_v4, llama};
 
@@ -46,6 +47,7 @@ pub struct Model {
     layers: Layers,
     norm: Vec<f32>,
     lm_head: Matrix,
+    draft: Option<DraftLayer>,
     store: Store,
     /// Without one memory has no bound.
     ledger: Option<Ledger>,
@@ -55,7 +57,7 @@ impl Model {
     /// What a tensor is to a model of this configuration: what a store must be opened with.
     #[must_use]
     pub fn role(config: &ModelConfig, tensor: &TensorInfo) -> Role {
-        role(tensor, config.common().num_hidden_layers)
+        role(tensor, config.common().layers_used())
     }
 
     /// Binds the weights in `store` to the architecture its checkpoint names.
@@ -89,8 +91,14 @@ impl Model {
         };
         let norm = weights.vector(OUTPUT_NORM, common.hidden_size)?;
         let rope = load_rope(&config, &weights)?;
+        let draft = match &config {
+            ModelConfig::Deepseek(config) if common.drafts => {
+                Some(DraftLayer::load(layer_count, &weights.layer(layer_count), config)?)
+            }
+            _ => None,
+        };
         store.release_dense();
-        Ok(Self { cpu, rope, embed_tokens, layers, norm, lm_head, config, store, ledger: None })
+        Ok(Self { cpu, rope, embed_tokens, layers, norm, lm_head, draft, config, store, ledger: None })
     }
 
     /// Where its weights live.
@@ -156,6 +164,27 @@ impl Model {
         kv: &mut KvCache,
         observer: &mut dyn Observer,
     ) -> Result<Act, Error> {
+        Ok(self.run(step, kv, observer, false)?.logits)
+    }
+
+    /// The same, with what a draft layer needs to go on from: [`Model::draft`].
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    ///
+    /// # Panics
+    /// As [`Model::forward`].
+    pub fn forward_with_hidden(&self, step: &Step<'_>, kv: &mut KvCache) -> Result<Output, Error> {
+        self.run(step, kv, &mut Ignore, true)
+    }
+
+    fn run(
+        &self,
+        step: &Step<'_>,
+        kv: &mut KvCache,
+        observer: &mut dyn Observer,
+        with_hidden: bool,
+    ) -> Result<Output, Error> {
         step.check();
         let _seat = self.cpu.pool().take_seat();
         self.share_memory(step, kv)?;
@@ -164,27 +193,67 @@ impl Model {
         let [embedding, residual, head] =
             ["embedding", "residual", "head"].map(|section| self.cpu.in_section(section));
         let mut x = embedding.embed(&self.embed_tokens, step.tokens);
+        // What follows the last norm: all rows if they are wanted, else those of the logits.
+        let all: Vec<usize>;
+        let kept: &[usize] = if with_hidden {
+            all = (0..step.tokens.len()).collect();
+            &all
+        } else {
+            step.logits
+        };
         let last = match &self.layers {
             Layers::Llama(layers) => {
                 for (i, layer) in layers.iter().enumerate() {
                     observer.hidden(i, &x);
                     x = layer.forward(&residual, x, &context, kv);
                 }
-                x.select_rows(step.logits)
+                x.select_rows(kept)
             }
             Layers::Deepseek(layers) => {
                 for (i, layer) in layers.iter().enumerate() {
                     observer.hidden(i, &x);
                     x = layer.forward(&residual, x, &context, kv, &layers[i + 1..])?;
                 }
-                x.select_rows(step.logits)
+                x.select_rows(kept)
             }
-            Layers::DeepseekV4(model) => model.forward(&residual, &x, step, &context, kv, observer)?,
+            Layers::DeepseekV4(model) => model.forward(&residual, &x, step, kept, &context, kv, observer)?,
         };
         let common = self.config.common();
         let normed = head.rms_norm(&last, &self.norm, common.rms_norm_eps);
+        if with_hidden {
+            let logits = head.matmul(&normed.select_rows(step.logits), &self.lm_head);
+            return Ok(Output { logits, hidden: Some(normed) });
+        }
         observer.hidden(common.num_hidden_layers, &normed);
-        Ok(head.matmul(&normed, &self.lm_head))
+        Ok(Output { logits: head.matmul(&normed, &self.lm_head), hidden: None })
+    }
+
+    /// Whether it has a draft layer that is used.
+    #[must_use]
+    pub const fn has_drafts(&self) -> bool {
+        self.draft.is_some()
+    }
+
+    /// Runs the draft layer: row by row `hidden` as [`Model::forward_with_hidden`] gave it, and in `step.tokens` the token that follows
+    /// each, at the position of the row. The logits say what may follow that token. What the layer itself ends with stands for the
+    /// model's own `hidden` where it is to look further ahead.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    ///
+    /// # Panics
+    /// As [`Model::forward`], and if there is no draft layer.
+    pub fn draft(&self, step: &Step<'_>, hidden: &Act, kv: &mut KvCache) -> Result<Output, Error> {
+        step.check();
+        let draft = self.draft.as_ref().expect("a draft layer");
+        let _seat = self.cpu.pool().take_seat();
+        self.share_memory(step, kv)?;
+        let rope = self.rope.table(&step.positions());
+        let context = StepContext { tokens: step.tokens, spans: &step.spans, rope };
+        let cpu = self.cpu.in_section("draft");
+        let normed = draft.forward(&cpu, hidden, &self.embed_tokens, &context, kv)?;
+        let logits = cpu.matmul(&normed.select_rows(step.logits), draft.head().unwrap_or(&self.lm_head));
+        Ok(Output { logits, hidden: Some(normed) })
     }
 }
 
@@ -225,7 +294,7 @@ fn load_rope(config: &ModelConfig, weights: &Binder<'_>) -> Result<Rope, Error> 
 /// # Errors
 /// As [`ModelConfig::read`], [`Store::open`] and [`Model::load`].
 pub fn open(checkpoint: Arc<Checkpoint>, options: &OpenOptions<'_>, cpu: Cpu) -> Result<Model, Error> {
-    let config = ModelConfig::read(&checkpoint)?;
+    let config = ModelConfig::read(&checkpoint)?.with_drafts(options.drafts);
     let role = |tensor: &TensorInfo| Model::role(&config, tensor);
     let disk = open_disk(checkpoint.sources(), options.io)?;
     let OpenOptions { memory, progress, .. } = *options;
@@ -242,6 +311,8 @@ pub fn open(checkpoint: Arc<Checkpoint>, options: &OpenOptions<'_>, cpu: Cpu) ->
 pub struct OpenOptions<'a> {
     /// The most memory that the model may take, weights, KV rows and activations together; no bound if `None`.
     pub memory: Option<Bytes>,
+    /// Whether a draft layer is to be used, if the model has one.
+    pub drafts: bool,
     /// How to read.
     pub io: IoMode,
     /// Told the bytes read so far and the bytes to read at the start.

@@ -136,7 +136,7 @@ impl KvCache {
         let track = |track: KvTrack| TrackData { track, data: vec![0.0; block_count * track.block_len()] };
         let layer = |layer: usize| config.kv_tracks(layer).into_iter().map(track).collect();
         Self {
-            layers: (0..config.common().num_hidden_layers).map(layer).collect(),
+            layers: (0..config.common().layers_used()).map(layer).collect(),
             block_count,
             block_bytes: Self::bytes_for(config, BLOCK_LEN) as usize,
             written: 0,
@@ -147,7 +147,7 @@ impl KvCache {
     #[must_use]
     pub fn bytes_for(config: &ModelConfig, positions: usize) -> u64 {
         let of_layer = |layer| config.kv_tracks(layer).into_iter().map(KvTrack::block_len).sum::<usize>();
-        let elements: usize = (0..config.common().num_hidden_layers).map(of_layer).sum();
+        let elements: usize = (0..config.common().layers_used()).map(of_layer).sum();
         positions.div_ceil(BLOCK_LEN) as u64 * (elements * size_of::<f32>()) as u64
     }
 

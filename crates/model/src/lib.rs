@@ -6,7 +6,7 @@
 //! What it does not know: requests, sampling, text; where a weight lies on disk; which instructions compute.
 //!
 //! Reading order: [`config`] (metadata to checked numbers), [`memory`], `weights` (names to handles), `rope`, [`kv_cache`],
-//! [`step`], then a family: `llama` (Llama and Qwen2) or `deepseek_v3` with `mla` and `moe` (V2-Lite to
+//! [`step`], then a family: `llama` (Llama and Qwen2) or `deepseek_v3` with `mla`, `moe` and `mtp` (V2-Lite to
 //! V3.2) or `deepseek_v4` with `compressed_attention`.
 
 mod compressed_attention;
@@ -22,6 +22,7 @@ mod llama;
 pub mod memory;
 mod mla;
 mod moe;
+mod mtp;
 mod rope;
 pub mod step;
 mod weights;
@@ -32,8 +33,10 @@ pub use forward::{Ignore, Model, Observer, OpenOptions, open};
 pub use kv_cache::KvCache;
 /// Logits `[wanted rows, vocabulary]`.
 pub use shoal_kernels::Act as Logits;
+/// What the head makes logits of, `[rows, hidden size]`.
+pub use shoal_kernels::Act as Hidden;
 /// What a step has to do, however fast.
 pub use shoal_kernels::Work;
 /// How weights are read, what a tensor is to a store, and what went between disk and memory.
 pub use shoal_store::{IoMode, Role, Traffic};
-pub use step::{Phase, Span, Step};
+pub use step::{Output, Phase, Span, Step};

@@ -43,7 +43,7 @@ impl Footprint {
     /// The footprint of the model in `checkpoint`.
     #[must_use]
     pub fn of(checkpoint: &Checkpoint, config: &ModelConfig) -> Self {
-        let layers = config.common().num_hidden_layers;
+        let layers = config.common().layers_used();
         let role = |tensor: &TensorInfo| role(tensor, layers);
         let vectors = checkpoint.tensors().iter().filter(|t| role(t) == Role::Dense && is_kept_as_f32(t));
         let vectors: u64 = vectors.map(|tensor| tensor.elements() * 4).sum();
@@ -99,7 +99,9 @@ pub fn scratch_bytes(config: &ModelConfig, tokens: usize, context: usize) -> u64
     });
     // What every part of a layer has beside its own: the residual, its norm, the sum and their quantised copies.
     let streams = if let ModelConfig::DeepseekV4(config) = config { config.hyper.mult } else { 0 };
-    let residual = (6 + streams) * tokens * hidden;
+    // What a draft layer starts from, its input, and what it ends with.
+    let drafts = if common.drafts { 4 } else { 0 };
+    let residual = (6 + streams + drafts) * tokens * hidden;
     let dense = 3 * tokens * common.intermediate_size;
     let widest = attention.max(mixture).max(dense);
     let live = (residual + widest + common.vocab_size * 2) * size_of::<f32>();

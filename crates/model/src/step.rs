@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use shoal_base::{BlockId, TokenId};
+use shoal_kernels::Act;
 use shoal_kernels::attention::AttendSpan;
 use shoal_kernels::rope::RopeTable;
 
@@ -73,6 +74,15 @@ impl Step<'_> {
         assert_eq!(next, self.tokens.len(), "spans cover the step");
         assert!(self.logits.iter().all(|&row| row < next), "logits of rows of the step");
     }
+}
+
+/// What a step yields.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The wanted logits, `[wanted rows, vocabulary]`.
+    pub logits: Act,
+    /// What the head makes logits of, for all rows, if that was asked for: `[T, D]`.
+    pub hidden: Option<Act>,
 }
 
 /// What every layer of a step shares.

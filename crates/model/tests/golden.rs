@@ -19,7 +19,7 @@ const LOGITS_MAX_DIFF: f32 = 1e-3;
 
 fn load(path: &Path, isa: Isa, threads: usize) -> Model {
     let checkpoint = Arc::new(Checkpoint::open(path).expect("the golden checkpoint reads"));
-    let options = OpenOptions { memory: None, io: IoMode::Auto, progress: &|_, _| {} };
+    let options = OpenOptions { memory: None, drafts: false, io: IoMode::Auto, progress: &|_, _| {} };
     open(checkpoint, &options, Cpu::new(isa, Arc::new(Pool::new(threads))))
         .expect("the golden checkpoint loads")
 }

@@ -22,7 +22,7 @@ fn checkpoint(family: &str) -> Arc<Checkpoint> {
 
 fn load(family: &str, memory: Option<Bytes>, io: IoMode, threads: usize) -> Result<Model, Error> {
     let cpu = Cpu::new(Isa::best(), Arc::new(Pool::new(threads)));
-    open(checkpoint(family), &OpenOptions { memory, io, progress: &|_, _| {} }, cpu)
+    open(checkpoint(family), &OpenOptions { memory, drafts: false, io, progress: &|_, _| {} }, cpu)
 }
 
 /// Logits of a prompt in steps of `chunk`, then of tokens one by one.

@@ -165,7 +165,8 @@ fn the_peak_stays_within_the_budget() {
         eprintln!("no control group can be made here: judged by the count of the process alone");
     }
     let cpu = Cpu::new(Isa::best(), Arc::new(Pool::new(2)));
-    let options = OpenOptions { memory: Some(Bytes(memory)), io: IoMode::Auto, progress: &|_, _| {} };
+    let options =
+        OpenOptions { memory: Some(Bytes(memory)), drafts: false, io: IoMode::Auto, progress: &|_, _| {} };
     let model = open(checkpoint, &options, cpu).expect("it loads");
     let blocks: Vec<BlockId> = (0..(PROMPT + 64).div_ceil(BLOCK_LEN) as u32).map(BlockId).collect();
     let mut kv = KvCache::new(model.config(), blocks.len());

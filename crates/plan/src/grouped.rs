@@ -51,7 +51,8 @@ impl Grouped {
     }
 
     fn layer(&self, out: &mut Builder, block: &str) {
-        let (hidden, heads, kv_heads) = (self.hidden_size, self.num_attention_heads, self.num_key_value_heads);
+        let (hidden, heads, kv_heads) =
+            (self.hidden_size, self.num_attention_heads, self.num_key_value_heads);
         out.tensor(format!("{block}attn_norm"), &[hidden], Purpose::Norm);
         for (letter, heads) in [("q", heads), ("k", kv_heads), ("v", kv_heads)] {
             out.tensor(format!("{block}attn_{letter}"), &[heads * HEAD, hidden], Purpose::Dense);

@@ -251,12 +251,17 @@ mod tests {
     #[test]
     fn some_layers_are_a_part_of_all() {
         for name in names() {
-            let (part, whole) = (shape(name, Some(2)).expect("a preset"), shape(name, None).expect("a preset"));
+            let (part, whole) =
+                (shape(name, Some(2)).expect("a preset"), shape(name, None).expect("a preset"));
             assert_eq!(part.layers, 2);
             assert!(part.parameters() < whole.parameters() && part.list.len() < whole.list.len());
-            let share = part.layer_bytes_per_token(Mix::Q8) as f64 / whole.layer_bytes_per_token(Mix::Q8) as f64;
+            let share =
+                part.layer_bytes_per_token(Mix::Q8) as f64 / whole.layer_bytes_per_token(Mix::Q8) as f64;
             let expected = 2.0 / whole.layers as f64;
-            assert!((share / expected - 1.0).abs() < 0.2, "{name}: {share} of the bytes, {expected} of the layers");
+            assert!(
+                (share / expected - 1.0).abs() < 0.2,
+                "{name}: {share} of the bytes, {expected} of the layers"
+            );
         }
     }
 }

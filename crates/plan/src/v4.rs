@@ -118,7 +118,11 @@ impl V4 {
             compressor(out, &format!("{block}attn_compressor"), ratio, HEAD, hidden);
         }
         if ratio == 4 {
-            out.tensor(format!("{block}indexer.attn_q_b"), &[INDEX_HEADS * INDEX_HEAD, rank], Purpose::Delicate);
+            out.tensor(
+                format!("{block}indexer.attn_q_b"),
+                &[INDEX_HEADS * INDEX_HEAD, rank],
+                Purpose::Delicate,
+            );
             out.tensor(format!("{block}indexer.proj"), &[INDEX_HEADS, hidden], Purpose::Delicate);
             compressor(out, &format!("{block}indexer_compressor"), ratio, INDEX_HEAD, hidden);
         }

@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn every_format_has_the_wanted_spread_around_zero() {
         for &dtype in Dtype::ALL.iter().filter(|dtype| dtype.is_weight()) {
-            let mut blocks = vec![0; 4096.max(dtype.block_bytes() * 64) / dtype.block_bytes() * dtype.block_bytes()];
+            let mut blocks =
+                vec![0; 4096.max(dtype.block_bytes() * 64) / dtype.block_bytes() * dtype.block_bytes()];
             random_blocks(dtype, 0.02, &mut Prng::new(7), &mut blocks);
             let (mean, square) = moments(dtype, &blocks);
             // A power of two is as near as a factor of the root of two.

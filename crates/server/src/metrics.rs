@@ -56,6 +56,8 @@ pub(crate) struct Metrics {
     disk_wait: Seconds,
     expert_hits: Counter,
     expert_misses: Counter,
+    drafted: Counter,
+    accepted: Counter,
 }
 
 impl Metrics {
@@ -82,6 +84,8 @@ impl Metrics {
             disk_wait: Seconds::default(),
             expert_hits: Counter::default(),
             expert_misses: Counter::default(),
+            drafted: Counter::default(),
+            accepted: Counter::default(),
         };
         metrics.registered(block_len, block_count).with_rates(rates)
     }
@@ -142,6 +146,12 @@ impl Metrics {
         registry.register("shoal_disk_wait_seconds", "Time waited for the disk", self.disk_wait.clone());
         registry.register("shoal_expert_hits", "Experts found in memory", self.expert_hits.clone());
         registry.register("shoal_expert_misses", "Experts not found there", self.expert_misses.clone());
+        registry.register("vllm:spec_decode_num_draft_tokens", "Tokens guessed ahead", self.drafted.clone());
+        registry.register(
+            "vllm:spec_decode_num_accepted_tokens",
+            "Of those, tokens that came",
+            self.accepted.clone(),
+        );
         self
     }
 
@@ -158,6 +168,8 @@ impl Metrics {
         self.disk_wait.inc_by(report.traffic.waited.as_secs_f64());
         self.expert_hits.inc_by(report.traffic.hits);
         self.expert_misses.inc_by(report.traffic.misses);
+        self.drafted.inc_by(report.drafted as u64);
+        self.accepted.inc_by(report.accepted as u64);
     }
 
     /// A request's first token, so long after it was taken up.

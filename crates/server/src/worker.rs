@@ -152,7 +152,9 @@ impl Worker {
             self.waiting.extend(jobs.try_iter());
             self.drop_the_gone();
             self.take_up();
+            let start = Instant::now();
             let (events, report) = self.engine.step();
+            self.engine.took(start.elapsed(), &report);
             events.into_iter().for_each(|event| self.tell(event));
             self.engine.save_blocks();
             self.metrics.stepped(&report, &self.engine, self.running.len(), self.waiting.len());

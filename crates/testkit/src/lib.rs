@@ -12,4 +12,4 @@ pub mod path;
 pub mod seeded;
 
 pub use golden::Golden;
-pub use path::golden_dir;
+pub use path::{builtin_model, golden_dir};

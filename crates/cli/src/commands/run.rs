@@ -41,7 +41,7 @@ pub(crate) struct Session {
 
 pub(crate) fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<()> {
     let (model, prompt) = model_and_prompt(args)?;
-    let runtime = Runtime::new(&args.runtime, Measure::Once, environment)?;
+    let runtime = Runtime::new(&args.runtime, Measure::Once, environment)?.with_drafts(args.draft);
     let loaded = load(open_model(model, environment)?, &runtime)?;
     if args.runtime.ctx.is_some_and(|ctx| ctx > loaded.context_len) {
         eprintln!("the model was made for {} tokens; the context is that long", loaded.context_len);
@@ -96,6 +96,7 @@ impl Session {
     fn new(loaded: Loaded, args: &RunArgs) -> anyhow::Result<Self> {
         let mut options = EngineOptions::for_one(loaded.context_len);
         options.prefill_chunk = loaded.prefill_chunk;
+        options.draft_len = loaded.draft_len;
         let sampling = sampling(&args.sampling, &loaded.style);
         sampling.check()?;
         let interrupt = Arc::new(AtomicBool::new(false));

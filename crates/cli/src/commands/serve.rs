@@ -31,12 +31,14 @@ pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result
     let address = listener.local_addr().context("the address that was taken")?;
     let sequences = usize::from(args.parallel);
     let runtime = Runtime::new(&args.runtime, Measure::Known, environment)?
-        .for_server(sequences, args.kv_dir.is_some());
+        .for_server(sequences, args.kv_dir.is_some())
+        .with_drafts(args.draft);
     let loaded = load(open_model(args.model.as_deref(), environment)?, &runtime)?;
     let name = served_name(args.model.as_deref(), &loaded);
     eprintln!("{}", loaded.division.line());
     let mut options = EngineOptions::for_many(sequences, loaded.context_len);
     options.prefill_chunk = loaded.prefill_chunk;
+    options.draft_len = loaded.draft_len;
     let service = Service {
         name: name.clone(),
         aliases: args.alias.clone(),

@@ -66,6 +66,8 @@ impl Keys<'_> {
         Ok(CommonConfig {
             vocab_size,
             num_hidden_layers: self.count("block_count", LAYER_COUNT_MAX)? - self.draft_layers()?,
+            num_nextn_predict_layers: self.draft_layers()?,
+            drafts: false,
             hidden_size: self.count("embedding_length", WIDTH_MAX)?,
             intermediate_size,
             max_position_embeddings: self.count("context_length", CONTEXT_LEN_MAX)?,

@@ -31,6 +31,10 @@ pub struct CommonConfig {
     pub vocab_size: usize,
     /// Decoder layers.
     pub num_hidden_layers: usize,
+    /// Draft layers in the file, which follow the decoder layers.
+    pub num_nextn_predict_layers: usize,
+    /// Whether they are used.
+    pub drafts: bool,
     /// Width of the residual stream (D).
     pub hidden_size: usize,
     /// Width of a dense feed-forward layer (F).
@@ -43,6 +47,14 @@ pub struct CommonConfig {
     pub num_attention_heads: usize,
     /// Rotary embedding.
     pub rope: RopeConfig,
+}
+
+impl CommonConfig {
+    /// Layers that are used: draft layers follow the others.
+    #[must_use]
+    pub const fn layers_used(&self) -> usize {
+        self.num_hidden_layers + if self.drafts { self.num_nextn_predict_layers } else { 0 }
+    }
 }
 
 /// How positions become angles.
@@ -131,6 +143,17 @@ impl ModelConfig {
             Self::Deepseek(config) => &config.common,
             Self::DeepseekV4(config) => &config.common,
         }
+    }
+
+    /// Whether the file has draft layers that can be used, and the same configuration with or without their use.
+    ///
+    /// Only MLA's draft layers are known, and of those one.
+    #[must_use]
+    pub fn with_drafts(mut self, drafts: bool) -> Self {
+        if let Self::Deepseek(config) = &mut self {
+            config.common.drafts = drafts && config.common.num_nextn_predict_layers == 1;
+        }
+        self
     }
 
     /// The mixture of experts, in families that have one.

@@ -1,0 +1,198 @@
+//! Speculation: a draft layer guesses what comes next, and one step checks the guess and computes the token after it.
+//!
+//! ```text
+//! step      rows:    last token | guess 1 | guess 2 ...            logits for every row
+//! sampling  row 0 -> a token, as without guesses; if it is guess 1, row 1 -> the next, and so on
+//! after     the draft layer runs over the rows that turned out right and guesses again
+//! ```
+//! Each token is drawn from the model's own logits with the draw that is due, so the answer is the one that there would be
+//! without guesses, bit for bit; a guess that was wrong costs its row and nothing else. To be right more often, a guess is
+//! drawn from the draft's logits with the very draw that the token will be drawn with.
+//!
+//! **Whether it pays** depends on the machine: a row more costs little where weights come from memory, much where arithmetic binds or
+//! experts come from a drive. So the [`Gate`] compares: some steps without guesses, some with, and what a token took in either. Where it
+//! does not pay, requests to come are left alone, and only once in a while one is tried again.
+
+use std::time::Duration;
+
+/// Steps without guesses that are timed first, and again after every [`ROUND`].
+const PLAIN_STEPS: u32 = 4;
+/// Steps with guesses until there is a verdict.
+const TRIAL_STEPS: u32 = 8;
+/// Steps between two looks at what a step without guesses takes.
+const ROUND: u32 = 256;
+/// Requests that are left alone after the first verdict against guessing, and at the most.
+const REST: [u32; 2] = [8, 256];
+/// Guessing must be this much faster to go on: what it saves is then more than what looking costs.
+const LEAST_GAIN: f64 = 1.03;
+
+/// Decides whether guesses pay.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    /// Until somebody tells how long steps take, nothing speaks against guessing.
+    is_timed: bool,
+    /// What is done now.
+    mode: Mode,
+    plain: Times,
+    guessed: Times,
+    /// Requests that are left alone after the next verdict against guessing.
+    rest: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Steps without guesses, so many more.
+    Plain(u32),
+    /// Steps with guesses until the next look.
+    Guess(u32),
+    /// None, for so many more requests.
+    Rest(u32),
+}
+
+/// Time and tokens of some steps.
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
+    seconds: f64,
+    tokens: f64,
+}
+
+impl Times {
+    fn per_token(&self) -> f64 {
+        self.seconds / self.tokens.max(1.0)
+    }
+}
+
+impl Gate {
+    pub(crate) const fn new() -> Self {
+        Self {
+            is_timed: false,
+            mode: Mode::Plain(PLAIN_STEPS),
+            plain: Times { seconds: 0.0, tokens: 0.0 },
+            guessed: Times { seconds: 0.0, tokens: 0.0 },
+            rest: REST[0],
+        }
+    }
+
+    /// Whether a request that comes now takes part.
+    pub(crate) const fn admits(&mut self) -> bool {
+        match &mut self.mode {
+            Mode::Rest(0) => {
+                self.mode = Mode::Plain(PLAIN_STEPS);
+                self.plain = Times { seconds: 0.0, tokens: 0.0 };
+                true
+            }
+            Mode::Rest(left) => {
+                *left -= 1;
+                false
+            }
+            Mode::Plain(_) | Mode::Guess(_) => true,
+        }
+    }
+
+    /// Whether the next step checks guesses.
+    pub(crate) const fn guesses(&self) -> bool {
+        !self.is_timed || matches!(self.mode, Mode::Guess(_))
+    }
+
+    /// Whether running requests keep their draft rows up to date.
+    pub(crate) const fn is_resting(&self) -> bool {
+        matches!(self.mode, Mode::Rest(_))
+    }
+
+    /// Hears what a step took that yielded `tokens` tokens of answers and read no prompt.
+    pub(crate) fn took(&mut self, time: Duration, tokens: usize) {
+        self.is_timed = true;
+        let step = |times: &mut Times| {
+            times.seconds += time.as_secs_f64();
+            times.tokens += tokens as f64;
+        };
+        match self.mode {
+            Mode::Rest(_) => {}
+            Mode::Plain(left) => {
+                step(&mut self.plain);
+                self.mode = if left > 1 {
+                    Mode::Plain(left - 1)
+                } else {
+                    self.guessed = Times::default();
+                    Mode::Guess(ROUND)
+                };
+            }
+            Mode::Guess(left) => {
+                step(&mut self.guessed);
+                let steps = ROUND + 1 - left;
+                if steps >= TRIAL_STEPS && self.gain() < LEAST_GAIN {
+                    self.mode = Mode::Rest(self.rest);
+                    self.rest = (2 * self.rest).min(REST[1]);
+                } else if left > 1 {
+                    self.mode = Mode::Guess(left - 1);
+                } else {
+                    self.rest = REST[0];
+                    self.plain = Times::default();
+                    self.mode = Mode::Plain(PLAIN_STEPS);
+                }
+            }
+        }
+    }
+
+    /// The same, once both were timed.
+    pub(crate) fn known_gain(&self) -> Option<f64> {
+        (self.plain.tokens > 0.0 && self.guessed.tokens > 0.0).then(|| self.gain())
+    }
+
+    /// How much faster a token comes with guesses than without.
+    fn gain(&self) -> f64 {
+        self.plain.per_token() / self.guessed.per_token().max(1e-12)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs requests of 400 steps on a machine where a step with guesses takes `cost` times as long and yields `tokens` tokens;
+    /// the time per token over that without guesses.
+    fn time_per_token(cost: f64, tokens: usize, requests: usize) -> f64 {
+        let mut gate = Gate::new();
+        let (mut time, mut count) = (0.0, 0);
+        for _ in 0..requests {
+            let admitted = gate.admits();
+            for step in 0..400 {
+                // The very first step comes before any time is known.
+                let guesses = admitted && gate.guesses() && !(step == 0 && count == 0);
+                let (seconds, yielded) = if guesses { (cost, tokens) } else { (1.0, 1) };
+                time += seconds;
+                count += yielded;
+                if admitted {
+                    gate.took(Duration::from_secs_f64(seconds), yielded);
+                }
+            }
+        }
+        time / count as f64
+    }
+
+    #[test]
+    fn what_pays_goes_on_and_what_does_not_costs_next_to_nothing() {
+        assert!(time_per_token(1.2, 2, 1) < 0.63, "nearly all of 0.6");
+        for requests in [1, 4, 40] {
+            assert!(time_per_token(1.6, 1, requests) < 1.02, "{requests} requests");
+            assert!(time_per_token(3.0, 2, requests) < 1.02, "{requests} requests");
+        }
+    }
+
+    #[test]
+    fn a_verdict_against_is_looked_at_again() {
+        let mut gate = Gate::new();
+        while !gate.is_resting() {
+            gate.took(Duration::from_secs(if gate.guesses() { 2 } else { 1 }), 1);
+        }
+        let waited = (0..).take_while(|_| !gate.admits()).count();
+        assert_eq!(waited, REST[0] as usize);
+        assert!(!gate.is_resting() && !gate.guesses(), "it begins with steps without guesses");
+    }
+
+    #[test]
+    fn without_a_clock_nothing_speaks_against_it() {
+        let mut gate = Gate::new();
+        assert!(gate.admits() && gate.guesses());
+    }
+}
