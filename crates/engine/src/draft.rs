@@ -13,12 +13,15 @@
 //! experts come from a drive. So the [`Gate`] compares: some steps without guesses, some with, and what a token took in either. Where it
 //! does not pay, requests to come are left alone, and only once in a while one is tried again.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Steps without guesses that are timed first, and again after every [`ROUND`].
 const PLAIN_STEPS: u32 = 4;
 /// Steps with guesses until there is a verdict.
 const TRIAL_STEPS: u32 = 8;
+/// Of those, the first, which are not timed.
+const COLD_STEPS: u32 = 2;
 /// Steps between two looks at what a step without guesses takes.
 const ROUND: u32 = 256;
 /// Requests that are left alone after the first verdict against guessing, and at the most.
@@ -49,36 +52,52 @@ enum Mode {
     Rest(u32),
 }
 
-/// Time and tokens of some steps.
-#[derive(Clone, Copy, Debug, Default)]
+/// Times and tokens of the last steps of one kind.
+#[derive(Debug, Default)]
 struct Times {
-    seconds: f64,
-    tokens: f64,
+    seconds: VecDeque<f64>,
+    tokens: VecDeque<f64>,
 }
 
 impl Times {
-    fn per_token(&self) -> f64 {
-        self.seconds / self.tokens.max(1.0)
+    /// Steps that are remembered.
+    const LEN_MAX: usize = 64;
+
+    fn add(&mut self, time: Duration, tokens: usize) {
+        if self.seconds.len() == Self::LEN_MAX {
+            self.seconds.pop_front();
+            self.tokens.pop_front();
+        }
+        self.seconds.push_back(time.as_secs_f64());
+        self.tokens.push_back(tokens as f64);
+    }
+
+    /// The median step over the mean of tokens: one step that something else delayed must not decide.
+    fn per_token(&self) -> Option<f64> {
+        let mut seconds: Vec<f64> = self.seconds.iter().copied().collect();
+        seconds.sort_by(f64::total_cmp);
+        let tokens = self.tokens.iter().sum::<f64>() / self.tokens.len().max(1) as f64;
+        seconds.get(seconds.len() / 2).map(|median| median / tokens.max(1.0))
     }
 }
 
 impl Gate {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             is_timed: false,
             mode: Mode::Plain(PLAIN_STEPS),
-            plain: Times { seconds: 0.0, tokens: 0.0 },
-            guessed: Times { seconds: 0.0, tokens: 0.0 },
+            plain: Times::default(),
+            guessed: Times::default(),
             rest: REST[0],
         }
     }
 
     /// Whether a request that comes now takes part.
-    pub(crate) const fn admits(&mut self) -> bool {
+    pub(crate) fn admits(&mut self) -> bool {
         match &mut self.mode {
             Mode::Rest(0) => {
                 self.mode = Mode::Plain(PLAIN_STEPS);
-                self.plain = Times { seconds: 0.0, tokens: 0.0 };
+                self.plain = Times::default();
                 true
             }
             Mode::Rest(left) => {
@@ -102,14 +121,10 @@ impl Gate {
     /// Hears what a step took that yielded `tokens` tokens of answers and read no prompt.
     pub(crate) fn took(&mut self, time: Duration, tokens: usize) {
         self.is_timed = true;
-        let step = |times: &mut Times| {
-            times.seconds += time.as_secs_f64();
-            times.tokens += tokens as f64;
-        };
         match self.mode {
             Mode::Rest(_) => {}
             Mode::Plain(left) => {
-                step(&mut self.plain);
+                self.plain.add(time, tokens);
                 self.mode = if left > 1 {
                     Mode::Plain(left - 1)
                 } else {
@@ -118,9 +133,12 @@ impl Gate {
                 };
             }
             Mode::Guess(left) => {
-                step(&mut self.guessed);
                 let steps = ROUND + 1 - left;
-                if steps >= TRIAL_STEPS && self.gain() < LEAST_GAIN {
+                // The first find nothing guessed, and the draft layer cold.
+                if steps > COLD_STEPS {
+                    self.guessed.add(time, tokens);
+                }
+                if steps >= TRIAL_STEPS && self.gain().is_some_and(|gain| gain < LEAST_GAIN) {
                     self.mode = Mode::Rest(self.rest);
                     self.rest = (2 * self.rest).min(REST[1]);
                 } else if left > 1 {
@@ -134,14 +152,9 @@ impl Gate {
         }
     }
 
-    /// The same, once both were timed.
-    pub(crate) fn known_gain(&self) -> Option<f64> {
-        (self.plain.tokens > 0.0 && self.guessed.tokens > 0.0).then(|| self.gain())
-    }
-
-    /// How much faster a token comes with guesses than without.
-    fn gain(&self) -> f64 {
-        self.plain.per_token() / self.guessed.per_token().max(1e-12)
+    /// How much faster a token comes with guesses than without, once both were timed.
+    pub(crate) fn gain(&self) -> Option<f64> {
+        Some(self.plain.per_token()? / self.guessed.per_token()?.max(1e-12))
     }
 }
 

@@ -219,7 +219,7 @@ impl Engine {
     /// How much faster tokens come with guesses than without; `None` while that is not known, or there is no draft layer.
     #[must_use]
     pub fn draft_gain(&self) -> Option<f64> {
-        self.model.has_drafts().then(|| self.gate.known_gain()).flatten()
+        self.model.has_drafts().then(|| self.gate.gain()).flatten()
     }
 
     /// Whether any request runs.
