@@ -9,7 +9,7 @@ use anyhow::bail;
 use serde::Serialize;
 use shoal_base::Bytes;
 use shoal_checkpoint::Checkpoint;
-use shoal_model::kv_cache::BLOCK_LEN;
+use shoal_model::kv_cache::{BLOCK_LEN, KvSizes};
 use shoal_model::memory::{Footprint, scratch_bytes};
 use shoal_model::{KvCache, ModelConfig};
 
@@ -28,6 +28,11 @@ const CHUNK_IN_MEMORY: usize = 512;
 pub(crate) fn working_memory(config: &ModelConfig, context_len: usize) -> u64 {
     let chunk = CHUNK_IN_MEMORY.min(context_len);
     resident_memory() + PROGRAM_GROWTH + scratch_bytes(config, chunk, context_len)
+}
+
+/// Bytes of a KV block with all that may belong to it.
+fn block_bytes(config: &ModelConfig) -> u64 {
+    KvCache::bytes_for(config, KvSizes::for_sequences(1, BLOCK_LEN))
 }
 
 /// What the memory is to be divided for.
@@ -82,9 +87,9 @@ impl Division {
     ) -> anyhow::Result<Self> {
         let Wish { memory, context_len, sequences, chunk, blocks_in_files, server } = wish;
         let footprint = Footprint::of(checkpoint, config);
-        let on_their_way = KvCache::bytes_for(config, blocks_in_files * BLOCK_LEN);
+        let on_their_way = block_bytes(config) * blocks_in_files as u64;
         let program = resident_memory() + PROGRAM_GROWTH + on_their_way + server;
-        let kv = sequences as u64 * KvCache::bytes_for(config, context_len);
+        let kv = KvCache::bytes_for(config, KvSizes::for_sequences(sequences, context_len));
         let scratch = |chunk: usize| scratch_bytes(config, chunk.min(context_len), context_len);
         let fixed = program + footprint.fixed() + kv;
         let all_experts = footprint.slots_max * footprint.slot;
@@ -160,7 +165,7 @@ impl Division {
         let without_kv = self.sum() - self.kv;
         // A longer context needs more to compute as well, so this errs on the safe side.
         let shorter = (1..self.context_len / 64).rev().map(|blocks| 64 * blocks);
-        let kv = |len| self.sequences as u64 * KvCache::bytes_for(config, len);
+        let kv = |len| KvCache::bytes_for(config, KvSizes::for_sequences(self.sequences, len));
         let shorter = shorter.into_iter().find(|&len| without_kv + kv(len) <= total);
         let advice = shorter.map_or_else(
             || "no context is short enough: take a smaller quantisation".to_owned(),
@@ -208,7 +213,7 @@ mod tests {
         let slot = enough.experts / 24;
 
         let least = enough.sum() - enough.experts + 3 * slot;
-        let block = KvCache::bytes_for(&config, 64);
+        let block = KvCache::bytes_for(&config, KvSizes::for_sequences(1, 64));
         let refused = |memory: u64| {
             let memory = Some(Bytes(memory));
             Division::new("it", &checkpoint, &config, wish(memory, 256, Some(64)))

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use shoal_base::TokenId;
-use shoal_model::kv_cache::BLOCK_LEN;
+use shoal_model::kv_cache::{BLOCK_LEN, KvSizes};
 use shoal_model::{Ignore, Model, Output, Span, Step, Traffic, Work};
 
 use crate::Error;
@@ -35,6 +35,13 @@ pub struct EngineOptions {
 }
 
 impl EngineOptions {
+    /// How much the KV cache holds.
+    #[must_use]
+    pub const fn kv_sizes(&self) -> KvSizes {
+        let sequences = self.block_count / self.context_len.div_ceil(BLOCK_LEN);
+        KvSizes { block_count: self.block_count, sequences }
+    }
+
     /// Room for one sequence of `context_len` tokens.
     #[must_use]
     pub const fn for_one(context_len: usize) -> Self {
@@ -114,7 +121,7 @@ impl Engine {
     /// An engine on `model`.
     #[must_use]
     pub fn new(model: Model, options: EngineOptions) -> Self {
-        let kv = Kv::new(model.config(), options.block_count);
+        let kv = Kv::new(model.config(), options.kv_sizes());
         Self { model, kv, sequences: Vec::new(), options, gate: Gate::new(), next_id: 0 }
     }
 
@@ -125,9 +132,9 @@ impl Engine {
         self
     }
 
-    /// Bytes of a KV block.
+    /// Bytes that a KV block may have: without what is kept of its last positions alone, and with it.
     #[must_use]
-    pub const fn block_bytes(&self) -> usize {
+    pub const fn block_bytes(&self) -> [usize; 2] {
         self.kv.cache.block_bytes()
     }
 
@@ -231,7 +238,11 @@ impl Engine {
     /// Runs one step. Does nothing while idle. A step whose weights cannot be read ends the requests that took part in
     /// it ([`Event::Failed`]) and nothing else.
     pub fn step(&mut self) -> (Vec<Event>, StepReport) {
-        self.sequences.iter_mut().for_each(|sequence| self.kv.adopt(sequence));
+        for idx in 0..self.sequences.len() {
+            self.hold_recent();
+            self.kv.adopt(&mut self.sequences[idx]);
+        }
+        self.hold_recent();
         let states: Vec<_> = self.sequences.iter().map(Sequence::state).collect();
         let shares = plan(&states, self.options.prefill_chunk);
         if shares.is_empty() {
@@ -277,6 +288,11 @@ impl Engine {
             self.end(idx);
         }
         (events, report)
+    }
+
+    /// What running sequences look at of their last positions must not give way.
+    fn hold_recent(&mut self) {
+        self.kv.cache.hold_recent(self.sequences.iter().map(|s| (s.blocks.as_slice(), s.computed)));
     }
 
     /// Ends the sequences that had a share.

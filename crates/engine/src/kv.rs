@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use shoal_base::{BlockId, TokenId};
-use shoal_model::kv_cache::BLOCK_LEN;
+use shoal_model::kv_cache::{BLOCK_LEN, KvSizes};
 use shoal_model::{KvCache, ModelConfig};
 
 use crate::kv_blocks::{BlockPool, Known};
@@ -36,49 +36,60 @@ pub(crate) struct Kv {
 }
 
 impl Kv {
-    pub(crate) fn new(config: &ModelConfig, block_count: usize) -> Self {
+    pub(crate) fn new(config: &ModelConfig, sizes: KvSizes) -> Self {
         Self {
-            cache: KvCache::new(config, block_count),
-            pool: BlockPool::new(block_count),
+            cache: KvCache::new(config, sizes),
+            pool: BlockPool::new(sizes.block_count),
             files: None,
             unsaved: VecDeque::new(),
             keeps_answers: config.rows_are_of_one_phase(),
         }
     }
 
-    /// Takes over what is known of a sequence's prompt beyond what it has.
+    /// Takes over what is known of a sequence's prompt beyond what it has, as far as it can be gone on with from there.
     pub(crate) fn adopt(&mut self, sequence: &mut Sequence) {
-        while sequence.computed == sequence.published {
-            let found = self.pool.find(&sequence.name, sequence.wanted());
-            let len = match found {
-                Some(Known::Whole(block)) => {
-                    append(sequence, block);
-                    BLOCK_LEN
-                }
-                other => {
-                    let restored = self.restore(sequence);
-                    let len = match (restored, other) {
-                        (Some(block), _) => {
-                            append(sequence, block);
-                            BLOCK_LEN
-                        }
-                        (None, Some(Known::Beginning { block, len, written })) => {
-                            self.copy(sequence, block, len, written)
-                        }
-                        (None, _) => 0,
-                    };
-                    if let Some(Known::Beginning { block, .. }) = other {
+        if sequence.computed != sequence.published {
+            return;
+        }
+        let before = sequence.blocks.len();
+        let mut names = vec![sequence.name];
+        let wanted = sequence.wanted().to_vec();
+        let mut whole = wanted.chunks_exact(BLOCK_LEN);
+        let beginning = loop {
+            let (name, place) = (names[names.len() - 1], sequence.blocks.len());
+            let at = (place - before) * BLOCK_LEN;
+            let found = self.pool.find(&name, &wanted[at..]);
+            let block = match (found, whole.next()) {
+                (Some(Known::Whole(block)), _) => block,
+                (found, Some(tokens)) => {
+                    let Some(block) = self.restore(&name, place, tokens) else { break found };
+                    if let Some(Known::Beginning { block, .. }) = found {
                         self.pool.let_go(block);
                     }
-                    len
+                    block
                 }
+                (found, None) => break found,
             };
-            if len == 0 {
-                return;
-            }
-            sequence.computed += len;
-            sequence.cached += len;
+            names.push(name.then(&wanted[at..at + BLOCK_LEN]));
+            sequence.blocks.push(block);
+        };
+        let known = sequence.blocks.len();
+        while sequence.blocks.len() > before
+            && !self.cache.can_go_on(&sequence.blocks, sequence.blocks.len() * BLOCK_LEN)
+        {
+            self.pool.let_go(sequence.blocks.pop().expect("more than before"));
         }
+        let mut len = (sequence.blocks.len() - before) * BLOCK_LEN;
+        sequence.published += len;
+        sequence.name = names[sequence.blocks.len() - before];
+        if let Some(Known::Beginning { block, len: shared, written }) = beginning {
+            if sequence.blocks.len() == known {
+                len += self.copy(sequence, block, shared, written);
+            }
+            self.pool.let_go(block);
+        }
+        sequence.computed += len;
+        sequence.cached += len;
     }
 
     /// Gives a sequence a block of its own that begins with the first `len` positions of another, which has `written`; how many
@@ -86,7 +97,7 @@ impl Kv {
     fn copy(&mut self, sequence: &mut Sequence, block: BlockId, len: usize, written: usize) -> usize {
         // If every block is in use now, one will be left for this sequence once the other is let go.
         let Some(own) = self.pool.take() else { return 0 };
-        if !self.cache.copy_positions(block, own, len, written) {
+        if !self.cache.copy_positions(block, own, len, written, sequence.blocks.len()) {
             self.pool.let_go(own);
             return 0;
         }
@@ -94,17 +105,26 @@ impl Kv {
         len
     }
 
-    /// A block with the next tokens that `sequence` wants, from the drive.
-    fn restore(&mut self, sequence: &Sequence) -> Option<BlockId> {
-        let (files, tokens) = (self.files.as_ref()?, sequence.wanted().get(..BLOCK_LEN)?);
-        let name = sequence.name.then(tokens);
+    /// A block of `tokens` after `before`, which will be at place `place` of its sequence, from the drive.
+    fn restore(&mut self, before: &PrefixName, place: usize, tokens: &[TokenId]) -> Option<BlockId> {
+        let files = self.files.as_ref()?;
+        let name = before.then(tokens);
         if !files.has(&name) {
             return None;
         }
-        let rows = files.load(&name, &sequence.name, tokens)?;
+        let rows = files.load(&name, before, tokens)?;
         let block = self.pool.take()?;
-        self.cache.block_from_bytes(block, &rows);
-        Some(self.pool.publish(block, &sequence.name, tokens))
+        self.cache.block_from_bytes(block, place, &rows);
+        Some(self.publish_block(block, before, tokens))
+    }
+
+    /// Makes a block known; what is held from now on.
+    fn publish_block(&mut self, block: BlockId, before: &PrefixName, tokens: &[TokenId]) -> BlockId {
+        let held = self.pool.publish(block, before, tokens);
+        if held != block {
+            self.cache.hand_on_recent(block, held);
+        }
+        held
     }
 
     /// Takes the blocks that the next `tokens` of a sequence are written to.
@@ -120,8 +140,8 @@ impl Kv {
         let reusable = self.reusable_len(sequence);
         while sequence.published + BLOCK_LEN <= reusable {
             let tokens = &sequence.tokens[sequence.published..][..BLOCK_LEN];
-            let block = &mut sequence.blocks[sequence.published / BLOCK_LEN];
-            *block = self.pool.publish(*block, &sequence.name, tokens);
+            let place = sequence.published / BLOCK_LEN;
+            sequence.blocks[place] = self.publish_block(sequence.blocks[place], &sequence.name, tokens);
             let (before, name) = (sequence.name, sequence.name.then(tokens));
             if self.files.as_ref().is_some_and(|files| !files.has(&name)) {
                 let is_first = sequence.published == 0;
@@ -141,8 +161,8 @@ impl Kv {
         let reusable = self.reusable_len(&sequence);
         if sequence.published < reusable {
             let tokens = &sequence.tokens[sequence.published..reusable];
-            let block = &mut sequence.blocks[sequence.published / BLOCK_LEN];
-            *block = self.pool.publish(*block, &sequence.name, tokens);
+            let place = sequence.published / BLOCK_LEN;
+            sequence.blocks[place] = self.publish_block(sequence.blocks[place], &sequence.name, tokens);
         }
         // The last goes first: see `kv_blocks`.
         sequence.blocks.into_iter().rev().for_each(|block| self.pool.let_go(block));
@@ -167,11 +187,4 @@ impl Kv {
     fn reusable_len(&self, sequence: &Sequence) -> usize {
         if self.keeps_answers { sequence.computed } else { sequence.computed.min(sequence.prompt_len) }
     }
-}
-
-/// Gives a sequence a whole block of what it wants, which is published.
-fn append(sequence: &mut Sequence, block: BlockId) {
-    sequence.blocks.push(block);
-    sequence.name = sequence.name.then(&sequence.tokens[sequence.computed..][..BLOCK_LEN]);
-    sequence.published += BLOCK_LEN;
 }

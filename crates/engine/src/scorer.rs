@@ -1,7 +1,7 @@
 //! Given tokens through the model, logits out: for perplexity, comparisons between engines, and speed.
 
 use shoal_base::{BlockId, TokenId};
-use shoal_model::kv_cache::BLOCK_LEN;
+use shoal_model::kv_cache::{BLOCK_LEN, KvSizes};
 use shoal_model::{Ignore, KvCache, Logits, Model, Observer, Phase, Span, Step};
 
 use crate::Error;
@@ -31,7 +31,8 @@ impl<'a> Scorer<'a> {
     #[must_use]
     pub fn new(model: &'a Model, context_len: usize) -> Self {
         let block_count = context_len.div_ceil(BLOCK_LEN);
-        let kv = KvCache::new(model.config(), block_count);
+        let sizes = KvSizes::for_sequences(1, context_len);
+        let kv = KvCache::new(model.config(), sizes);
         Self { model, kv, blocks: (0..block_count as u32).map(BlockId).collect(), len: 0, context_len }
     }
 
@@ -65,6 +66,7 @@ impl<'a> Scorer<'a> {
         if self.len + tokens.len() > self.context_len {
             return Err(Error::SequenceTooLong { found: self.len + tokens.len(), limit: self.context_len });
         }
+        self.kv.hold_recent([(self.blocks.as_slice(), self.len)].into_iter());
         let vocab_size = self.model.config().common().vocab_size;
         if let Some(place) = tokens.iter().position(|token| token.idx() >= vocab_size) {
             return Err(Error::UnknownToken { found: tokens[place].0, place, vocab_size });

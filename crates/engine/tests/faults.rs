@@ -9,6 +9,7 @@ use shoal_base::{Bytes, TokenId};
 use shoal_checkpoint::{Checkpoint, TensorInfo};
 use shoal_engine::{Engine, EngineOptions, Event, FinishReason, Request, SamplingParams};
 use shoal_kernels::{Cpu, Isa, Pool};
+use shoal_model::kv_cache::KvSizes;
 use shoal_model::memory::{Footprint, scratch_bytes};
 use shoal_model::{IoMode, KvCache, Model, ModelConfig, OpenOptions, open};
 use shoal_store::disk::{self, Disk, Fill, Filled};
@@ -54,7 +55,7 @@ fn small(path: &Path) -> Engine {
     let checkpoint = Arc::new(Checkpoint::open(path).expect("the golden checkpoint reads"));
     let config = ModelConfig::read(&checkpoint).expect("a golden checkpoint");
     let footprint = Footprint::of(&checkpoint, &config);
-    let beside = KvCache::bytes_for(&config, 64) + scratch_bytes(&config, 20, 64);
+    let beside = KvCache::bytes_for(&config, KvSizes::for_sequences(1, 64)) + scratch_bytes(&config, 20, 64);
     let memory = Bytes(footprint.fixed() + beside + footprint.slots_min * footprint.slot);
     let options = OpenOptions { memory: Some(memory), drafts: false, io: IoMode::Auto, progress: &|_, _| {} };
     let model = open(checkpoint, &options, cpu()).expect("it loads");

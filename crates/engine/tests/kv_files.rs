@@ -14,8 +14,11 @@ use shoal_testkit::golden_dir;
 const GIB: Bytes = Bytes(1 << 30);
 
 fn engine(folder: &Path, identity: &str, quota: Bytes) -> Engine {
-    let path = golden_dir("minnow").join("minnow.bf16.gguf");
-    let checkpoint = Checkpoint::open(&path).expect("the golden checkpoint reads");
+    engine_of(&golden_dir("minnow").join("minnow.bf16.gguf"), folder, identity, quota)
+}
+
+fn engine_of(path: &Path, folder: &Path, identity: &str, quota: Bytes) -> Engine {
+    let checkpoint = Checkpoint::open(path).expect("the golden checkpoint reads");
     let options = OpenOptions { memory: None, drafts: false, io: IoMode::Auto, progress: &|_, _| {} };
     let cpu = Cpu::new(Isa::best(), Arc::new(Pool::new(2)));
     let model = open(Arc::new(checkpoint), &options, cpu).expect("the golden checkpoint loads");
@@ -52,6 +55,25 @@ fn files(folder: &Path, suffix: &str) -> Vec<PathBuf> {
     let inner = models.flat_map(|model| std::fs::read_dir(model).expect("a folder of a model"));
     let paths = inner.map(|entry| entry.expect("an entry").path());
     paths.filter(|path| path.to_string_lossy().ends_with(suffix)).collect()
+}
+
+/// V4 keeps its last tokens as they are, and older ones compressed: where it is gone on with, both must have come back.
+#[test]
+fn v4_goes_on_after_a_restart_where_its_window_was_saved() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = golden_dir("deepseek_v4").join("model.gguf");
+    let engine = || engine_of(&path, folder.path(), "a", GIB);
+    let small = |len: u32, of: u32| (0..len).map(|i| TokenId((i * 37 + of * 101) % 500)).collect::<Vec<_>>();
+    let (want, cached) = answer(&mut engine(), small(300, 1));
+    assert_eq!(cached, 0);
+    // All blocks of the prompt are there, the last of them with the window.
+    assert_eq!(answer(&mut engine(), small(300, 1)), (want, 256));
+    // Of the first half the rows that last are there, but its window is not: it is read again.
+    let half = small(190, 1);
+    let (again, cached) = answer(&mut engine(), half.clone());
+    let other = tempfile::tempdir().expect("a temporary folder");
+    assert_eq!(again, answer(&mut engine_of(&path, other.path(), "a", GIB), half).0);
+    assert!(cached < 128, "{cached}");
 }
 
 #[test]
@@ -117,7 +139,7 @@ fn bad_files_are_set_aside_and_computed_again() {
 fn a_full_folder_loses_the_ends_of_what_was_used_longest_ago() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut first = engine(folder.path(), "a", GIB);
-    let file_bytes = first.block_bytes() as u64 + 332;
+    let file_bytes = first.block_bytes()[0] as u64 + 332;
     answer(&mut first, prompt(300, 1));
     drop(first);
     assert!(
@@ -137,7 +159,7 @@ fn a_full_folder_loses_the_ends_of_what_was_used_longest_ago() {
 fn no_block_makes_room_for_one_that_builds_on_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut first = engine(folder.path(), "a", GIB);
-    let block = first.block_bytes() as u64 + 332;
+    let block = first.block_bytes()[0] as u64 + 332;
     answer(&mut first, prompt(300, 1));
     drop(first);
     let mut full = engine(folder.path(), "a", Bytes(4 * block));
@@ -154,7 +176,7 @@ fn no_block_makes_room_for_one_that_builds_on_it() {
 #[test]
 fn models_share_the_room_and_the_one_used_longest_ago_goes() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let block = engine(folder.path(), "a", GIB).block_bytes() as u64 + 332;
+    let block = engine(folder.path(), "a", GIB).block_bytes()[0] as u64 + 332;
     for identity in ["a", "b"] {
         answer(&mut engine(folder.path(), identity, GIB), prompt(300, 1));
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -187,5 +209,5 @@ fn what_is_no_block_is_left_alone_and_a_folder_has_one_owner() {
     assert!(model.join("notes.txt").exists() && !model.join("left.part").exists());
     let file = folder.path().join("file");
     std::fs::write(&file, "").expect("a file");
-    assert!(matches!(KvFiles::open(&file, "a", 64, GIB).err(), Some(FolderError::Folder { .. })));
+    assert!(matches!(KvFiles::open(&file, "a", [64; 2], GIB).err(), Some(FolderError::Folder { .. })));
 }

@@ -145,6 +145,39 @@ fn what_is_known_of_a_prompt_is_not_computed_again_and_changes_nothing() {
     }
 }
 
+/// V4's window is kept of few blocks: at the end of what was written, and at every 1024th position.
+#[test]
+fn v4_goes_on_where_its_window_is_kept_and_answers_as_ever() {
+    let small = |len: u32, of: u32| -> Vec<u32> { (0..len).map(|i| (i * 37 + of * 101) % 500).collect() };
+    let engine = || {
+        let options = EngineOptions { prefill_chunk: 400, ..EngineOptions::for_many(2, 2048) };
+        Engine::new(load("deepseek_v4", "model.gguf", 2), options)
+    };
+    let alone = |prompt: &[u32]| answer(&mut engine(), request(prompt, 20, 3)).0;
+    let mut shared = engine();
+    let long = small(1500, 1);
+    // Steps ended after 400, 800 and 1200 tokens; what they left is still there.
+    let fork = |at: usize| -> Vec<u32> { long[..at].iter().copied().chain(small(60, 2)).collect() };
+    // Steps ended after 400, 800 and 1200 tokens. What they left gives way to what comes after, the mark at 1024 last.
+    let turns = [
+        (long.clone(), 0),
+        (fork(1200), 1152),
+        (fork(700), 448),
+        (long.clone(), 1152),
+        (fork(1500), 1472),
+        (fork(1060), 1024),
+    ];
+    for (prompt, known) in turns {
+        let (got, cached) = answer(&mut shared, request(&prompt, 20, 3));
+        assert_eq!(got, alone(&prompt), "{} tokens", prompt.len());
+        assert_eq!(cached, known, "{} tokens", prompt.len());
+    }
+    // Two at a time, each of which looks into its own.
+    let both = run(&mut shared, vec![request(&fork(900), 20, 3), request(&small(1100, 5), 20, 4)]);
+    assert_eq!(both[0], alone(&fork(900)));
+    assert_eq!(both[1], answer(&mut engine(), request(&small(1100, 5), 20, 4)).0);
+}
+
 #[test]
 fn equal_prompts_that_come_together_are_computed_once() {
     let prompt = prompt(200);

@@ -11,15 +11,16 @@
 
 use crate::act::Act;
 use crate::attention::BlockRows;
+use crate::attention::listed::ListedRow;
 use crate::isa::{fma, per_isa};
 use crate::math::{LANES, exp};
 use crate::ops::Cpu;
 
-/// A slot of a window: the place of its row (see [`BlockRows::place`]) and the column at which its values begin.
+/// A slot of a window: its row and the column at which its values begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolSlot {
     /// The row.
-    pub place: u32,
+    pub row: ListedRow,
     /// Its first value.
     pub column: usize,
 }
@@ -32,14 +33,17 @@ impl Cpu {
     #[must_use]
     pub fn softmax_pool(
         &self,
-        rows: BlockRows<'_>,
+        sources: &[BlockRows<'_>],
         slots: &[PoolSlot],
         gate_column: usize,
         width: usize,
     ) -> Act {
         let _time = self.time("softmax_pool");
         assert!(!slots.is_empty(), "a window has slots");
-        let part = |slot: &PoolSlot, first: usize| &rows.at(slot.place)[first + slot.column..][..width];
+        let part = |slot: &PoolSlot, first: usize| {
+            let row = sources[slot.row.source as usize].at(slot.row.place);
+            &row[first + slot.column..][..width]
+        };
         let values: Vec<&[f32]> = slots.iter().map(|slot| part(slot, 0)).collect();
         let gates: Vec<&[f32]> = slots.iter().map(|slot| part(slot, gate_column)).collect();
         let mut out = Act::zeros(1, width);
@@ -100,12 +104,15 @@ mod tests {
             let data = seeded::normal_f32(seed, slots * row_width);
             let rows = BlockRows { data: &data, block_len: 4, width: row_width };
             // Every other slot takes the second halves.
-            let slot = |j: usize| PoolSlot { place: (slots - 1 - j) as u32, column: j % 2 * width };
+            let slot = |j: usize| {
+                let row = ListedRow { source: (j % 2) as u32, place: (slots - 1 - j) as u32 };
+                PoolSlot { row, column: j % 2 * width }
+            };
             let list: Vec<PoolSlot> = (0..slots).map(slot).collect();
             for isa in Isa::available() {
-                let got = Cpu::new(isa, Arc::new(Pool::new(1))).softmax_pool(rows, &list, 2 * width, width);
+                let got = Cpu::new(isa, Arc::new(Pool::new(1))).softmax_pool(&[rows, rows], &list, 2 * width, width);
                 for c in 0..width {
-                    let at = |slot: &PoolSlot, first: usize| f64::from(rows.at(slot.place)[first + slot.column + c]);
+                    let at = |slot: &PoolSlot, first: usize| f64::from(rows.at(slot.row.place)[first + slot.column + c]);
                     let weights: Vec<f64> = list.iter().map(|slot| at(slot, 2 * width).exp()).collect();
                     let sum: f64 = list.iter().zip(&weights).map(|(slot, w)| w * at(slot, 0)).sum();
                     let want = sum / weights.iter().sum::<f64>();

@@ -11,9 +11,9 @@
 //! Source   DeepSeek-V4 (arXiv 2606.19348), section 2.3
 //! Letters  T tokens in this step · D hidden_size · H heads · K head_dim · Rq q_lora_rank · G o_groups · Ro o_lora_rank
 
-use shoal_kernels::attention::AttentionShape;
 use shoal_kernels::attention::index::IndexSpan;
 use shoal_kernels::attention::listed::{ListedRow, RowLists};
+use shoal_kernels::attention::{AttentionShape, BlockRows};
 use shoal_kernels::rope::RopeLayout;
 use shoal_kernels::{Act, Cpu, Matrix};
 
@@ -31,6 +31,20 @@ use crate::weights::LayerBinder;
 const WINDOW: usize = 0;
 const COMPRESSED: usize = 1;
 const RAW: usize = 2;
+
+/// Where rows are that a step looks at: what the cache kept of a track, or what the step itself has computed. The cache keeps recent
+/// rows of the last blocks alone, and a step may be longer than that.
+const KEPT: u32 = 0;
+const OWN: u32 = 1;
+const COMPRESSED_ROWS: u32 = 2;
+
+/// The recent row of a position: one that was kept, or one of the step's own.
+fn recent_row(kv: &KvCache, at: (usize, usize), span: &Span<'_>, position: usize) -> ListedRow {
+    match position.checked_sub(span.first_pos) {
+        Some(i) => ListedRow { source: OWN, place: (span.rows.start + i) as u32 },
+        None => ListedRow { source: KEPT, place: kv.place(at.0, at.1, span.blocks, position) },
+    }
+}
 
 pub(crate) struct CompressedAttention {
     shape: AttentionShape,
@@ -119,8 +133,8 @@ impl CompressedAttention {
             compressed.write_rows(cpu, h, step, turns, kv, layer);
         }
         let lists = self.lists(cpu, &c_q, h, step, turn, kv, layer);
-        let sources: Vec<_> = [WINDOW, COMPRESSED][..if self.compressed.is_some() { 2 } else { 1 }]
-            .iter().map(|&track| kv.rows(layer, track, 0)).collect();
+        let compressed = if self.compressed.is_some() { COMPRESSED } else { WINDOW };
+        let sources = [kv.rows(layer, WINDOW, 0), BlockRows::of(&row), kv.rows(layer, compressed, 0)];
         let mut o = cpu.listed_attention(&q, &sources, &lists, self.shape, &self.attn_sink); // [T, H·K]
         cpu.rope(&mut o, &turn.back, dim, offset, RopeLayout::Interleaved);
         let z = cpu.heads_matmul(o, &self.wo_a);                                         // [T, G·Ro]
@@ -135,14 +149,15 @@ impl CompressedAttention {
         let chosen = self.compressed.as_ref().map(|compressed| compressed.choose(cpu, c_q, h, step, turn, kv, layer));
         let mut lists = RowLists::with_capacity(h.rows());
         for span in step.spans {
-            let listed = |track: usize, index| {
-                ListedRow { source: track as u32, place: kv.place(layer, track, span.blocks, index) }
+            let listed = |window: usize| {
+                ListedRow { source: COMPRESSED_ROWS, place: kv.place(layer, COMPRESSED, span.blocks, window) }
             };
             for (token, position) in span.rows.clone().zip(span.positions()) {
                 let chosen = chosen.as_ref().map_or(&[][..], |chosen| &chosen[token]);
                 let window = (position + 1).saturating_sub(self.sliding_window)..position + 1;
-                let compressed = chosen.iter().map(|&window| listed(COMPRESSED, window as usize));
-                lists.push(compressed.chain(window.map(|position| listed(WINDOW, position))).collect());
+                let compressed = chosen.iter().map(|&window| listed(window as usize));
+                let recent = window.map(|position| recent_row(kv, (layer, WINDOW), span, position));
+                lists.push(compressed.chain(recent).collect());
             }
         }
         lists
@@ -192,31 +207,25 @@ impl Compressed {
     ) {
         let positions = || step.spans.iter().flat_map(Span::positions);
         let compressors = self.compressors();
-        let raw: Vec<Act> =
-            compressors.iter().flat_map(|(compressor, _)| compressor.raw(cpu, h, positions())).collect();
-        let raw: Vec<&Act> = raw.iter().collect();
+        let parts = compressors.iter().flat_map(|(compressor, _)| compressor.raw(cpu, h, positions()));
+        let raw = parts.reduce(|raw, part| raw.beside(&part)).expect("a compressor");
         for span in step.spans {
-            // The cache keeps few raw rows, so a window's row is made as soon as its last token is in.
-            let mut windows = Vec::new();
-            let mut pooled: Vec<Vec<Act>> = vec![Vec::new(); compressors.len()];
-            for (row, position) in span.rows.clone().zip(span.positions()) {
-                kv.write((layer, RAW), span.blocks, position..position + 1, row, &raw);
-                if !(position + 1).is_multiple_of(self.ratio) {
-                    continue;
-                }
-                windows.push(position / self.ratio);
-                for ((compressor, column), pooled) in compressors.iter().zip(&mut pooled) {
-                    let window = position / self.ratio;
-                    pooled.push(compressor.pool(cpu, kv, (layer, RAW), *column, span.blocks, window));
-                }
+            let ended = |position: &usize| (position + 1).is_multiple_of(self.ratio);
+            let windows: Vec<usize> =
+                span.positions().filter(ended).map(|position| position / self.ratio).collect();
+            if let (Some(&first), Some(&last)) = (windows.first(), windows.last()) {
+                let sources = [kv.rows(layer, RAW, 0), BlockRows::of(&raw)];
+                let row_of = |position| recent_row(kv, (layer, RAW), span, position);
+                let finished = |(compressor, column): &(&Compressor, usize)| {
+                    let pool = |&window: &usize| compressor.pool(cpu, &sources, row_of, *column, window);
+                    let pooled: Vec<Act> = windows.iter().map(pool).collect();
+                    compressor.finish(cpu, &Act::stacked(&pooled), &windows, turns.of_windows)
+                };
+                let rows: Vec<Act> = compressors.iter().map(finished).collect();
+                let rows: Vec<&Act> = rows.iter().collect();
+                kv.write((layer, COMPRESSED), span.blocks, first..last + 1, 0, &rows);
             }
-            let (Some(&first), Some(&last)) = (windows.first(), windows.last()) else { continue };
-            let finish = |((compressor, _), pooled): (&(&Compressor, usize), &Vec<Act>)| {
-                compressor.finish(cpu, &Act::stacked(pooled), &windows, turns.of_windows)
-            };
-            let rows: Vec<Act> = compressors.iter().zip(&pooled).map(finish).collect();
-            let rows: Vec<&Act> = rows.iter().collect();
-            kv.write((layer, COMPRESSED), span.blocks, first..last + 1, 0, &rows);
+            kv.write((layer, RAW), span.blocks, span.positions(), span.rows.start, &[&raw]);
         }
     }
 

@@ -8,25 +8,22 @@
 //! takes the second halves of its own tokens and the first halves of those of the window before, so every row sees 8 tokens and the
 //! first only 4.
 //!
-//! `u` and `g` of a token stand in the KV cache side by side until no window needs them any more, so a row does not depend on the
-//! steps in which its tokens came.
+//! `u` and `g` of the last tokens stand in the KV cache side by side until no window needs them any more, so a row does not depend
+//! on the steps in which its tokens came.
 //!
 //! Source   DeepSeek-V4 (arXiv 2606.19348), section 2.3
 //! Letters  T tokens in this step · D hidden_size · W width of a row · r tokens of a window
 
-use shoal_base::BlockId;
+use shoal_kernels::attention::BlockRows;
+use shoal_kernels::attention::listed::ListedRow;
 use shoal_kernels::rope::RopeLayout;
 use shoal_kernels::softmax_pool::PoolSlot;
 use shoal_kernels::{Act, Cpu, Matrix};
 
 use crate::Error;
 use crate::config::DeepseekV4Config;
-use crate::kv_cache::KvCache;
 use crate::rope::Rope;
 use crate::weights::LayerBinder;
-
-/// Where the rows of tokens are that compression works on: a layer and its track.
-pub(crate) type RawTrack = (usize, usize);
 
 pub(crate) struct Compressor {
     ratio: usize,
@@ -81,20 +78,19 @@ impl Compressor {
         [u, g]
     }
 
-    /// The row of window `window`, all of whose tokens have `u` and `g` in `track` from column `first_column` on. It is neither
-    /// normalised nor turned.
+    /// The row of window `window`, whose tokens have `u` and `g` in the rows that `row_of` says, from column `first_column` on. It
+    /// is neither normalised nor turned.
     pub(crate) fn pool(
         &self,
         cpu: &Cpu,
-        kv: &KvCache,
-        (layer, track): RawTrack,
+        sources: &[BlockRows<'_>],
+        row_of: impl Fn(usize) -> ListedRow,
         first_column: usize,
-        blocks: &[BlockId],
         window: usize,
     ) -> Act {
         let slot = |position: usize, column: usize| PoolSlot {
-            place: kv.place(layer, track, blocks, position),
-            column,
+            row: row_of(position),
+            column: first_column + column,
         };
         let own = window * self.ratio..(window + 1) * self.ratio;
         let slots: Vec<PoolSlot> = if self.ratio == OVERLAP_RATIO {
@@ -103,7 +99,7 @@ impl Compressor {
         } else {
             own.map(|j| slot(j, 0)).collect()
         };
-        cpu.softmax_pool(kv.rows(layer, track, first_column), &slots, self.ape.cols(), self.width)
+        cpu.softmax_pool(sources, &slots, self.ape.cols(), self.width)
     }
 
     /// What [`Compressor::pool`] gave for the windows `windows`, finished.

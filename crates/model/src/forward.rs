@@ -10,7 +10,7 @@ use shoal_store::disk::open as open_disk;
 use shoal_store::{IoMode, Role, Store, StoreOptions, Traffic};
 
 use crate::config::{ModelConfig, RopeScaling};
-use crate::kv_cache::{BLOCK_LEN, KvCache};
+use crate::kv_cache::KvCache;
 use crate::memory::{Footprint, Ledger, scratch_bytes};
 use crate::mtp::DraftLayer;
 use crate::rope::{Rope, plain_magnitude};
@@ -263,7 +263,7 @@ impl Model {
         let mut context = 0;
         for span in &step.spans {
             let end = span.first_pos + span.rows.len();
-            kv.will_write(&span.blocks[..end.div_ceil(BLOCK_LEN)]);
+            kv.will_write(span.blocks, span.first_pos, span.rows.len());
             context = context.max(end);
         }
         if let Some(ledger) = &self.ledger {

@@ -18,6 +18,7 @@ mod error;
 mod forward;
 mod indexer;
 pub mod kv_cache;
+mod kv_frames;
 mod llama;
 pub mod memory;
 mod mla;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use shoal_base::{BlockId, TokenId};
 use shoal_checkpoint::Checkpoint;
 use shoal_kernels::{Act, Cpu, Isa, Pool};
+use shoal_model::kv_cache::KvSizes;
 use shoal_model::{IoMode, KvCache, Model, OpenOptions, Phase, Span, Step, open};
 use shoal_testkit::{Golden, builtin_model, golden_dir};
 
@@ -26,7 +27,7 @@ fn tokens() -> Vec<TokenId> {
 /// Draft logits for every token but the last, computed in steps of `chunk`; and the model's own.
 fn run(model: &Model, tokens: &[TokenId], chunk: usize) -> (Vec<Act>, Vec<Act>) {
     let blocks: Vec<BlockId> = (0..tokens.len().div_ceil(64) as u32).map(BlockId).collect();
-    let mut kv = KvCache::new(model.config(), blocks.len());
+    let mut kv = KvCache::new(model.config(), KvSizes { block_count: blocks.len(), sequences: 1 });
     let (mut own, mut drafts) = (Vec::new(), Vec::new());
     for first_pos in (0..tokens.len() - 1).step_by(chunk) {
         let len = chunk.min(tokens.len() - 1 - first_pos);

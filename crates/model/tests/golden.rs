@@ -10,7 +10,7 @@ use std::sync::Arc;
 use shoal_base::{BlockId, TokenId};
 use shoal_checkpoint::Checkpoint;
 use shoal_kernels::{Act, Cpu, Isa, Pool};
-use shoal_model::kv_cache::BLOCK_LEN;
+use shoal_model::kv_cache::{BLOCK_LEN, KvSizes};
 use shoal_model::{Ignore, IoMode, KvCache, Model, Observer, OpenOptions, Phase, Span, Step, open};
 use shoal_testkit::{Golden, golden_dir};
 
@@ -32,7 +32,7 @@ fn blocks(len: usize) -> Vec<BlockId> {
 /// Runs `tokens` in steps of `chunk`, each in the phase that `phase_of` gives for its first position.
 fn run(model: &Model, tokens: &[TokenId], chunk: usize, phase_of: impl Fn(usize) -> Phase) -> Vec<Act> {
     let blocks = blocks(tokens.len());
-    let mut kv = KvCache::new(model.config(), blocks.len());
+    let mut kv = KvCache::new(model.config(), KvSizes { block_count: blocks.len(), sequences: 1 });
     let starts = (0..tokens.len()).step_by(chunk);
     starts
         .map(|first_pos| {
@@ -83,7 +83,7 @@ fn check_family(family: &str) {
     for isa in Isa::available() {
         let model = load(&dir.join("model.gguf"), isa, 2);
         let blocks = blocks(tokens.len());
-        let mut kv = KvCache::new(model.config(), blocks.len());
+        let mut kv = KvCache::new(model.config(), KvSizes { block_count: blocks.len(), sequences: 1 });
         let rows: Vec<usize> = (0..tokens.len()).collect();
         let span = Span { rows: 0..tokens.len(), first_pos: 0, blocks: &blocks, phase: Phase::Prefill };
         let step = Step { tokens: &tokens, spans: vec![span], logits: &rows };
@@ -160,7 +160,7 @@ fn v4_goes_on_from_where_tokens_were_taken_back() {
     let want = run(&model, &tokens, tokens.len(), |_| Phase::Prefill).remove(0);
     let blocks = blocks(tokens.len() + 8);
     for (kept, taken_back) in [(7, 1), (8, 4), (126, 3), (127, 8), (128, 5), (253, 8), (255, 1)] {
-        let mut kv = KvCache::new(model.config(), blocks.len());
+        let mut kv = KvCache::new(model.config(), KvSizes { block_count: blocks.len(), sequences: 1 });
         let mut forward = |tokens: &[TokenId], first_pos: usize| {
             let rows: Vec<usize> = (0..tokens.len()).collect();
             let span = Span { rows: 0..tokens.len(), first_pos, blocks: &blocks, phase: Phase::Decode };
@@ -191,7 +191,7 @@ fn minnow_is_the_reference() {
     let model = load(&dir.join("minnow.bf16.gguf"), Isa::best(), 2);
     for phase in [Phase::Prefill, Phase::Decode] {
         let blocks = blocks(tokens.len());
-        let mut kv = KvCache::new(model.config(), blocks.len());
+        let mut kv = KvCache::new(model.config(), KvSizes { block_count: blocks.len(), sequences: 1 });
         let span = Span { rows: 0..tokens.len(), first_pos: 0, blocks: &blocks, phase };
         let step = Step { tokens: &tokens, spans: vec![span], logits: &rows };
         let logits = model.forward(&step, &mut kv, &mut Ignore).expect("resident weights");
@@ -210,7 +210,7 @@ fn a_token_does_not_feel_its_company() {
     let alone = [run(&model, first, 40, |_| Phase::Prefill), run(&model, second, 56, |_| Phase::Prefill)];
     // Both prompts and, after them, a generated token of each, in shared steps.
     let (blocks_a, blocks_b) = ([BlockId(2)], [BlockId(1)]);
-    let mut kv = KvCache::new(model.config(), 3);
+    let mut kv = KvCache::new(model.config(), KvSizes { block_count: 3, sequences: 2 });
     let rows: Vec<usize> = (0..96).collect();
     let spans = vec![
         Span { rows: 0..40, first_pos: 0, blocks: &blocks_a, phase: Phase::Prefill },

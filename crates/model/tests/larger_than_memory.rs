@@ -6,7 +6,7 @@ use std::sync::Arc;
 use shoal_base::{BlockId, Bytes, TokenId};
 use shoal_checkpoint::Checkpoint;
 use shoal_kernels::{Act, Cpu, Isa, Pool};
-use shoal_model::kv_cache::BLOCK_LEN;
+use shoal_model::kv_cache::{BLOCK_LEN, KvSizes};
 use shoal_model::memory::{Footprint, scratch_bytes};
 use shoal_model::{Error, Ignore, IoMode, KvCache, Model, ModelConfig, OpenOptions, Phase, Span, Step, open};
 use shoal_testkit::golden_dir;
@@ -31,7 +31,7 @@ fn logits(model: &Model, chunk: usize) -> Result<Vec<Act>, Error> {
     let tokens: Vec<TokenId> =
         (0..2 * TOKENS).map(|i| TokenId(((i * 37 + 11) % vocab_size) as u32)).collect();
     let blocks: Vec<BlockId> = (0..tokens.len().div_ceil(BLOCK_LEN) as u32).map(BlockId).collect();
-    let mut kv = KvCache::new(model.config(), blocks.len());
+    let mut kv = KvCache::new(model.config(), KvSizes { block_count: blocks.len(), sequences: 1 });
     let mut run = |range: std::ops::Range<usize>, phase| {
         let tokens = &tokens[range.clone()];
         let rows: Vec<usize> = (0..tokens.len()).collect();
@@ -57,7 +57,7 @@ fn memory_for(family: &str, slots: u64, chunk: usize) -> Bytes {
     let checkpoint = checkpoint(family);
     let config = ModelConfig::read(&checkpoint).expect("a golden checkpoint");
     let footprint = Footprint::of(&checkpoint, &config);
-    let kv = KvCache::bytes_for(&config, 2 * TOKENS);
+    let kv = KvCache::bytes_for(&config, KvSizes::for_sequences(1, 2 * TOKENS));
     Bytes(footprint.fixed() + kv + scratch_bytes(&config, chunk, 2 * TOKENS) + slots * footprint.slot)
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use shoal_base::{BlockId, Bytes, TokenId};
 use shoal_checkpoint::Checkpoint;
 use shoal_kernels::{Cpu, Isa, Pool};
-use shoal_model::kv_cache::BLOCK_LEN;
+use shoal_model::kv_cache::{BLOCK_LEN, KvSizes};
 use shoal_model::memory::{Footprint, scratch_bytes};
 use shoal_model::{Ignore, IoMode, KvCache, ModelConfig, OpenOptions, Phase, Span, Step, open};
 use shoal_testkit::gguf::GgufWriter;
@@ -153,7 +153,7 @@ fn the_peak_stays_within_the_budget() {
     let footprint = Footprint::of(&checkpoint, &config);
     let all = footprint.slots_max * footprint.slot;
     assert!(all > 140 << 20, "experts dominate: {all}");
-    let kv = KvCache::bytes_for(&config, PROMPT + 64);
+    let kv = KvCache::bytes_for(&config, KvSizes::for_sequences(1, PROMPT + 64));
     let memory = footprint.fixed() + kv + scratch_bytes(&config, CHUNK, PROMPT) + all / 3;
 
     // Writing the file took more than the test will; the peak counts from here on.
@@ -169,7 +169,7 @@ fn the_peak_stays_within_the_budget() {
         OpenOptions { memory: Some(Bytes(memory)), drafts: false, io: IoMode::Auto, progress: &|_, _| {} };
     let model = open(checkpoint, &options, cpu).expect("it loads");
     let blocks: Vec<BlockId> = (0..(PROMPT + 64).div_ceil(BLOCK_LEN) as u32).map(BlockId).collect();
-    let mut kv = KvCache::new(model.config(), blocks.len());
+    let mut kv = KvCache::new(model.config(), KvSizes { block_count: blocks.len(), sequences: 1 });
     let tokens: Vec<TokenId> = (0..PROMPT + 64).map(|i| TokenId((i * 37 % VOCAB as usize) as u32)).collect();
     let mut run = |first: usize, len: usize, phase| {
         let span = Span { rows: 0..len, first_pos: first, blocks: &blocks, phase };

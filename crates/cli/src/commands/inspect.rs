@@ -6,6 +6,7 @@ use std::io::Write;
 use serde::Serialize;
 use shoal_base::Bytes;
 use shoal_checkpoint::{Checkpoint, TensorInfo};
+use shoal_model::kv_cache::KvSizes;
 use shoal_model::{KvCache, ModelConfig};
 use shoal_text::{PromptStyle, Tokenizer};
 
@@ -115,7 +116,7 @@ fn report(checkpoint: &Checkpoint, context: usize) -> anyhow::Result<Report> {
         .filter(|t| shoal_model::Model::role(&config, t) != shoal_model::Role::Unused)
         .map(|t| t.bytes)
         .sum();
-    let kv_bytes = KvCache::bytes_for(&config, context);
+    let kv_bytes = KvCache::bytes_for(&config, KvSizes::for_sequences(1, context));
     let working_bytes = working_memory(&config, context);
     Ok(Report {
         name: one_line(&checkpoint.name()),

@@ -65,16 +65,22 @@ pub struct KvFiles {
     folder: Arc<Mutex<Folder>>,
     saves: Option<SyncSender<Save>>,
     writer: Option<JoinHandle<()>>,
-    block_bytes: usize,
+    /// The two lengths that the rows of a block may have.
+    block_bytes: [usize; 2],
 }
 
 impl KvFiles {
-    /// The blocks of the model of this `identity`, whose rows take `block_bytes` each, in a folder within `path`, of at most
+    /// The blocks of the model of this `identity`, whose rows take one of `block_bytes` each, in a folder within `path`, of at most
     /// `quota` bytes together. `identity` names everything that the rows depend on: weights, instructions, version.
     ///
     /// # Errors
     /// If the folder cannot be made or listed, or is another process's.
-    pub fn open(path: &Path, identity: &str, block_bytes: usize, quota: Bytes) -> Result<Self, FolderError> {
+    pub fn open(
+        path: &Path,
+        identity: &str,
+        block_bytes: [usize; 2],
+        quota: Bytes,
+    ) -> Result<Self, FolderError> {
         let folder = Arc::new(Mutex::new(Folder::open(path, identity, quota.0)?));
         let (saves, queue) = sync_channel::<Save>(WAITING_MAX);
         let written = Arc::clone(&folder);
@@ -107,13 +113,14 @@ impl KvFiles {
     pub fn load(&self, name: &PrefixName, before: &PrefixName, tokens: &[TokenId]) -> Option<Vec<u8>> {
         let path = self.lock().touch(name)?;
         let expected = Record { name: *name, before: *before, tokens, rows: &[] };
-        let len = record::len(self.block_bytes);
-        let bytes = folder::read(&path, len).filter(|bytes| check(bytes, &expected, self.block_bytes));
-        let Some(mut bytes) = bytes else {
+        let read = |&rows: &usize| {
+            folder::read(&path, record::len(rows)).filter(|bytes| check(bytes, &expected, rows))
+        };
+        let Some(mut bytes) = self.block_bytes.iter().find_map(read) else {
             self.lock().set_aside(name);
             return None;
         };
-        bytes.truncate(len - record::TAIL_BYTES);
+        bytes.truncate(bytes.len() - record::TAIL_BYTES);
         bytes.drain(..record::HEAD_BYTES);
         Some(bytes)
     }

@@ -55,6 +55,12 @@ pub struct BlockRows<'a> {
 }
 
 impl<'a> BlockRows<'a> {
+    /// The rows of activations, each at the place of its number.
+    #[must_use]
+    pub fn of(act: &'a Act) -> Self {
+        Self { data: act.as_slice(), block_len: act.rows().max(1), width: act.cols() }
+    }
+
     /// The place of row `position` of a sequence with the block table `blocks` among all rows.
     #[must_use]
     #[inline(always)]

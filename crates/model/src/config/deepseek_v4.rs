@@ -11,6 +11,9 @@ use super::{CommonConfig, IndexerConfig, RopeConfig, RopeScaling};
 use crate::Error;
 use crate::kv_cache::{BLOCK_LEN, KvTrack};
 
+/// Tokens of the longest window of compression.
+const LONGEST_WINDOW: usize = 128;
+
 /// Times that a matrix of streams is balanced, at the most.
 const SINKHORN_ITERS_MAX: u32 = 1000;
 
@@ -69,18 +72,25 @@ pub struct DeepseekV4Config {
 }
 
 impl DeepseekV4Config {
+    /// Blocks before a position in which it looks at the window and at windows of compression that are open.
+    pub(crate) const fn blocks_back(&self) -> usize {
+        let back = if self.sliding_window > LONGEST_WINDOW { self.sliding_window } else { LONGEST_WINDOW };
+        (back - 1).div_ceil(BLOCK_LEN)
+    }
+
     /// Rows of the window, compressed rows, and what windows of compression are made of that are not whole yet.
     pub(crate) fn kv_tracks(&self, layer: usize) -> Vec<KvTrack> {
-        let window = KvTrack::positions(self.head_dim);
+        let window = KvTrack::positions(self.head_dim).recent();
         match self.compressions[layer] {
             Compression::None => vec![window],
             Compression::Sparse => {
                 let width = self.head_dim + self.indexer.index_head_dim;
                 // Value and gate, each for the token's own window and for the next.
-                vec![window, KvTrack::windows(4, width), KvTrack::last(4 * 2, 4 * width)]
+                vec![window, KvTrack::windows(4, width), KvTrack::last(2 * 4 - 1, 4 * width)]
             }
             Compression::Heavy => {
-                vec![window, KvTrack::windows(128, self.head_dim), KvTrack::positions(2 * self.head_dim)]
+                let raw = KvTrack::positions(2 * self.head_dim).recent();
+                vec![window, KvTrack::windows(128, self.head_dim), raw]
             }
         }
     }

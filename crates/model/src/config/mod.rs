@@ -182,6 +182,15 @@ impl ModelConfig {
         }
     }
 
+    /// Blocks before a position in which it looks at recent rows; 0 in families that have none.
+    #[must_use]
+    pub const fn blocks_back(&self) -> usize {
+        match self {
+            Self::Llama(_) | Self::Deepseek(_) => 0,
+            Self::DeepseekV4(config) => config.blocks_back(),
+        }
+    }
+
     /// Whether a token's rows are the same whether it was in a prompt or generated. With MLA they are not: see
     /// [`crate::Phase`].
     #[must_use]
