@@ -161,6 +161,7 @@ impl Checkpoint {
     /// Length of all files together, in bytes.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
-        self.sources.iter().map(Source::bytes).sum()
+        let stored = self.sources.iter().filter(|source| !matches!(source, Source::Computed(_)));
+        stored.map(Source::bytes).sum()
     }
 }

@@ -145,6 +145,38 @@ fn written(value: &Stored) -> Result<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shoal_testkit::golden_dir;
+    use shoal_testkit::hub::HubModel;
+
+    /// The golden files are what this command makes: of each the folder that it came from is made, and it is converted again.
+    #[test]
+    fn what_was_converted_is_converted_to_the_same_bytes() {
+        let families = [
+            "llama",
+            "qwen2",
+            "deepseek_v2",
+            "deepseek_v2_lite",
+            "deepseek_v3",
+            "deepseek_v32",
+            "deepseek_v4",
+        ];
+        for family in families {
+            let golden = golden_dir(family).join("model.gguf");
+            let dir = std::env::temp_dir().join(format!("shoal-convert-{family}-{}", std::process::id()));
+            HubModel::of_gguf(&golden).write(&dir, 2);
+            let name = Some(family.to_owned());
+            let options = Options {
+                dir: dir.clone(),
+                out: PathBuf::new(),
+                mix: Mix::All(Dtype::BF16),
+                mtp: false,
+                name,
+            };
+            let bytes = convert(&options).expect("it is converted");
+            std::fs::remove_dir_all(&dir).expect("our own folder");
+            assert!(bytes == std::fs::read(golden).expect("the golden file"), "{family}");
+        }
+    }
 
     fn args(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()

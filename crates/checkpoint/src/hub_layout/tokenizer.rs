@@ -263,7 +263,9 @@ fn vocabulary(
     });
     for (id, text, kind) in ordinary.chain(added) {
         if id >= vocab_size {
-            return Err(bad(file, &text, format!("an id below the vocab_size {vocab_size}"), id));
+            let (file, key, found) = (file.to_owned(), shown(&text), id.to_string());
+            let expected = format!("an id below the vocab_size {vocab_size}");
+            return Err(Error::Field { file, key, expected, found });
         }
         (tokens[id], types[id]) = (text, kind);
     }
