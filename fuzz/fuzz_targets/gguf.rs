@@ -23,7 +23,7 @@ fn check(checkpoint: &Checkpoint, len: u64) {
     }
     let _ = (checkpoint.name(), checkpoint.file_bytes());
     for tensor in checkpoint.tensors() {
-        assert!(tensor.bytes > 0 && tensor.offset + tensor.bytes <= len);
+        assert!(tensor.bytes > 0 && tensor.pieces[0].codes.offset + tensor.bytes <= len);
         assert_eq!(tensor.row_bytes() * tensor.rows(), tensor.bytes);
         assert_eq!(tensor.cols() * tensor.rows(), tensor.elements());
         assert_eq!(tensor.dtype.row_bytes(tensor.cols() as usize), Some(tensor.row_bytes() as usize));

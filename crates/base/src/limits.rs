@@ -12,6 +12,10 @@ pub const TENSOR_COUNT_MAX: u64 = 1 << 20;
 pub const TENSOR_DIMS_MAX: u32 = 4;
 /// Most parts of a split model file.
 pub const SPLIT_COUNT_MAX: u32 = 1024;
+/// Longest header of a safetensors file, in bytes: the format's own limit.
+pub const SAFETENSORS_HEADER_BYTES_MAX: u64 = 100_000_000;
+/// Longest JSON file of a model, in bytes: the largest known, an index or a tokenizer, have some 15 MB.
+pub const JSON_BYTES_MAX: u64 = 32 << 20;
 /// Largest alignment of tensor data, in bytes.
 pub const ALIGNMENT_MAX: u64 = 1 << 20;
 /// Most tokens in a vocabulary.

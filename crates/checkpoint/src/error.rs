@@ -11,8 +11,13 @@ use std::path::PathBuf;
 pub enum Error {
     #[error("cannot open {path}: {source}", path = path.display())]
     Open { path: PathBuf, source: std::io::Error },
-    #[error("{path} is not a file: expected a GGUF model file", path = path.display())]
+    #[error("{path} is not a file: expected one of a model", path = path.display())]
     NotAFile { path: PathBuf },
+    #[error(
+        "{path} is a folder without {missing}: expected a GGUF file, or a folder with config.json, tokenizer.json and model.safetensors",
+        path = path.display()
+    )]
+    NoModel { path: PathBuf, missing: &'static str },
     #[error("cannot read {len} bytes at offset {offset} of {file}: {source}")]
     Read { file: String, offset: u64, len: u64, source: std::io::Error },
     #[error("cannot read {len} bytes at offset {offset} of {file}, which holds {held} bytes")]
@@ -85,6 +90,35 @@ pub enum Error {
     SplitTensorCount { file: String, expected: u32, count: usize, found: usize },
     #[error("{file} is one part of a model split into {count} files: expected a whole model")]
     PartOnly { file: String, count: u32 },
+
+    #[error("{file} is not the JSON that it should be: {reason}")]
+    Json { file: String, reason: String },
+    #[error("{file}: {key}: expected {expected}, found {found}")]
+    Field { file: String, key: String, expected: String, found: String },
+    #[error(
+        "{file}: the data of tensor {tensor} goes from {begin} to {end}: expected a range within the {held} bytes of data"
+    )]
+    TensorRange { file: String, tensor: String, begin: u64, end: u64, held: u64 },
+    #[error("{file}: tensor {tensor} of {element} {shape:?} has {found} bytes: expected {expected}")]
+    TensorLength { file: String, tensor: String, element: String, shape: Vec<u64>, expected: u64, found: u64 },
+    #[error("{file}: the weights are said to be in {shard}: expected the name of a file in the same folder")]
+    ShardName { file: String, shard: String },
+    #[error("the weight file {path} is missing, which {file} names", path = path.display())]
+    ShardMissing { file: String, path: PathBuf },
+    #[error("{file}: tensor {tensor} is said to be in {shard}, which does not hold it")]
+    NotInShard { file: String, tensor: String, shard: String },
+    #[error("{file}: tensor {tensor} is missing; the architecture needs it")]
+    MissingTensor { file: String, tensor: String },
+    #[error(
+        "{file}: tensor {tensor}: expected the shape {expected:?} (slowest dimension first), found {found:?}"
+    )]
+    Shape { file: String, tensor: String, expected: Vec<u64>, found: Vec<u64> },
+    #[error("{file}: tensor {tensor} is stored as {found}: expected {expected}")]
+    Element { file: String, tensor: String, expected: String, found: String },
+    #[error("{file}: tensor {tensor} is stored in another way than that of the first expert")]
+    MixedExperts { file: String, tensor: String },
+    #[error("{file}: nothing is known of tensor {tensor}, and of {more} more")]
+    UnknownTensor { file: String, tensor: String, more: usize },
 }
 
 /// A name from a file as it is shown in a message: between backquotes, escaped, at most 100 characters.

@@ -1,12 +1,12 @@
 //! Which model this is, by its bytes: what is derived from one must never be used with another.
 //!
 //! Reading a large model whole takes minutes, so the hash takes in everything before the weights, the tokenizer included, and a page at the
-//! beginning, the middle and the end of every tensor. Two models that differ in their weights, such as a model and its
+//! beginning, the middle and the end of every tensor, or of three pieces of one in many. Two models that differ in their weights, such as a model and its
 //! fine-tuned form, or two quantisations, differ there; a file in which single bytes were changed by hand may not.
 
 use sha2::{Digest, Sha256};
 
-use crate::{Checkpoint, Error};
+use crate::{Checkpoint, Error, Piece, Place, TensorInfo};
 
 /// Bytes of a tensor that are read at each of three places.
 const PAGE_BYTES: u64 = 4096;
@@ -20,6 +20,9 @@ impl Checkpoint {
     /// If a file cannot be read.
     pub fn fingerprint(&self) -> Result<[u8; 32], Error> {
         let mut hash = Sha256::new();
+        if let Some(digest) = &self.digest {
+            hash.update(digest);
+        }
         let mut buf = Vec::new();
         for (idx, source) in self.sources().iter().enumerate() {
             let reader = source.open()?;
@@ -29,20 +32,34 @@ impl Checkpoint {
                 hash.update(&buf);
                 Ok::<(), Error>(())
             };
-            let own = || self.tensors().iter().filter(|tensor| tensor.source_idx == idx);
-            let header = own().map(|tensor| tensor.offset).min().unwrap_or_else(|| source.bytes());
+            let is_own = |place: &Place| place.source_idx == idx;
+            let all = self.tensors().iter().flat_map(|tensor| &tensor.pieces).flat_map(places);
+            let header = all.filter(is_own).map(|place| place.offset).min();
+            let header = header.unwrap_or_else(|| source.bytes());
             for from in (0..header).step_by(PART_BYTES as usize) {
                 feed(from, (from + PART_BYTES).min(header))?;
             }
-            for tensor in own() {
-                let last = tensor.bytes.saturating_sub(PAGE_BYTES);
+            for Place { offset, bytes, .. } in self.tensors().iter().flat_map(samples).filter(is_own) {
+                let last = bytes.saturating_sub(PAGE_BYTES);
                 for from in [0, last / 2, last] {
-                    feed(tensor.offset + from, tensor.offset + tensor.bytes.min(from + PAGE_BYTES))?;
+                    feed(offset + from, offset + bytes.min(from + PAGE_BYTES))?;
                 }
             }
         }
         Ok(hash.finalize().into())
     }
+}
+
+fn places(piece: &Piece) -> impl Iterator<Item = Place> + use<> {
+    [Some(piece.codes), piece.scales].into_iter().flatten()
+}
+
+/// The first, the middle and the last piece of a tensor.
+fn samples(tensor: &TensorInfo) -> impl Iterator<Item = Place> {
+    let last = tensor.pieces.len() - 1;
+    let mut chosen = vec![0, last / 2, last];
+    chosen.dedup();
+    chosen.into_iter().flat_map(|idx| places(&tensor.pieces[idx]))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use shoal_base::limits::ALIGNMENT_MAX;
 use shoal_quant::Dtype;
 
 use crate::error::shown;
-use crate::{Error, Metadata, TensorInfo};
+use crate::{Error, Metadata, Place, TensorInfo};
 
 /// Alignment of tensor data where a file does not state one.
 const ALIGNMENT_DEFAULT: u32 = 32;
@@ -19,7 +19,7 @@ pub(crate) struct RawTensor {
     pub(crate) offset: u64,
 }
 
-/// Checks all tensors of a file whose header ends at `header_end`, and gives them absolute offsets.
+/// Checks all tensors of a file whose header ends at `header_end`, and gives them absolute offsets, in source 0.
 pub(crate) fn place(
     metadata: &Metadata,
     header_end: u64,
@@ -34,12 +34,13 @@ pub(crate) fn place(
         .into_iter()
         .map(|tensor| place_one(file, tensor, data_start, alignment))
         .collect::<Result<Vec<_>, _>>()?;
-    if let Some(last) = tensors.iter().max_by_key(|tensor| tensor.offset + tensor.bytes) {
-        let needed = last.offset + last.bytes;
-        if needed > file_len {
-            let (file, tensor) = (file.to_owned(), shown(&last.name));
-            return Err(Error::DataCut { file, held: file_len, tensor, needed });
-        }
+    let place = |tensor: &TensorInfo| tensor.pieces[0].codes;
+    let end = |tensor: &TensorInfo| place(tensor).offset + tensor.bytes;
+    if let Some(last) = tensors.iter().max_by_key(|tensor| end(tensor))
+        && end(last) > file_len
+    {
+        let (file, tensor, needed) = (file.to_owned(), shown(&last.name), end(last));
+        return Err(Error::DataCut { file, held: file_len, tensor, needed });
     }
     refuse_overlap(file, &tensors)?;
     Ok(tensors)
@@ -74,7 +75,7 @@ fn place_one(file: &str, raw: RawTensor, data_start: u64, alignment: u64) -> Res
     let Some((start, bytes)) = extent(dtype, &shape, data_start, offset) else {
         return Err(Error::TensorTooLarge { file, tensor, shape });
     };
-    Ok(TensorInfo { name, dtype, shape, source_idx: 0, offset: start, bytes })
+    Ok(TensorInfo::plain(name, dtype, shape, Place { source_idx: 0, offset: start, bytes }))
 }
 
 /// Start and length in bytes; `None` if the number of elements or the end of the tensor passes a u64.
@@ -87,11 +88,12 @@ fn extent(dtype: Dtype, shape: &[u64], data_start: u64, offset: u64) -> Option<(
 }
 
 fn refuse_overlap(file: &str, tensors: &[TensorInfo]) -> Result<(), Error> {
-    let mut by_offset: Vec<&TensorInfo> = tensors.iter().collect();
-    by_offset.sort_by_key(|tensor| tensor.offset);
+    let mut by_offset: Vec<(Place, &str)> =
+        tensors.iter().map(|tensor| (tensor.pieces[0].codes, tensor.name.as_str())).collect();
+    by_offset.sort_by_key(|(place, _)| place.offset);
     for pair in by_offset.windows(2) {
-        if pair[0].offset + pair[0].bytes > pair[1].offset {
-            let (first, second) = (shown(&pair[0].name), shown(&pair[1].name));
+        if pair[0].0.offset + pair[0].0.bytes > pair[1].0.offset {
+            let (first, second) = (shown(pair[0].1), shown(pair[1].1));
             return Err(Error::Overlap { file: file.to_owned(), first, second });
         }
     }

@@ -1,17 +1,25 @@
-//! GGUF model files to validated, named views; no maths.
+//! Model files to validated, named views; no maths.
 //!
 //! A [`Checkpoint`] is one model: its metadata and a list of tensors, each with a type, a shape and a place in a
 //! file. Opening reads headers only, whatever the size of the model; weights are read later, by position, through
 //! [`Source::open`]. Everything in a file is untrusted: what this crate hands out has been checked against the
 //! length of the file, so that a reader of weights need not check again.
 //!
-//! This crate does not know what a tensor means, nor which ones a model needs.
+//! ```text
+//!   model.gguf ────────────────────────────── gguf ──┐
+//!   config.json, tokenizer.json ── hub_layout ───────┼──► metadata under GGUF's keys, tensors under GGUF's names
+//!   *.safetensors ─ safetensors ──────┘              ┘
+//! ```
+//! This crate does not know what a tensor means, nor which ones a model needs; only `hub_layout` knows how the hub and GGUF
+//! name one thing, and where they lay it out differently.
 //!
 //! Reading order: [`tensor`] and [`metadata`] (what comes out), `gguf` (the format and its checks), `split` (models
-//! of several files), [`source`] (reading weights), `fingerprint`, [`error`].
+//! of several files), [`safetensors`] and `hub_layout` (the hub's own files), [`source`] (reading weights), `fingerprint`,
+//! [`error`].
 
 pub mod error;
 pub mod metadata;
+pub mod safetensors;
 pub mod source;
 pub mod tensor;
 pub mod write;
@@ -19,7 +27,10 @@ pub mod write;
 mod cursor;
 mod fingerprint;
 mod gguf;
+mod hub_layout;
+mod json;
 mod layout;
+mod read;
 mod split;
 
 use std::collections::HashMap;
@@ -28,11 +39,24 @@ use std::path::Path;
 pub use error::Error;
 pub use metadata::{Metadata, Value};
 pub use source::{Reader, Source};
-pub use tensor::TensorInfo;
+pub use tensor::{Piece, Place, TensorInfo};
+
+/// What kind of files a model is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One GGUF file, or a split set.
+    Gguf,
+    /// A folder of the hub: JSON and safetensors. Rows of Llama's query and key stand as they do there: for each head all first
+    /// elements of the pairs that turn together, then all second ones. GGUF files have the pairs side by side.
+    Safetensors,
+}
 
 /// One model: metadata, and tensors by name. Metadata of a split model is that of its first part.
 #[derive(Debug)]
 pub struct Checkpoint {
+    format: Format,
+    /// Hash of what describes the model, where that is not in the files that hold its tensors.
+    digest: Option<[u8; 32]>,
     name: String,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
@@ -41,12 +65,16 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a GGUF file, or the whole set if `path` is any part of a split model.
+    /// Opens a model: a GGUF file, or the whole set if `path` is any part of a split model; or a folder as models have on the hub,
+    /// by its path or that of a file in it.
     ///
     /// # Errors
     /// If a file cannot be read, is not a valid GGUF file of version 2 or 3, is shorter than its tensors need, or
-    /// a part is missing or does not belong to the set.
+    /// a part is missing or does not belong to the set; of a folder, if its files are not those of a model that is known here.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        if let Some(folder) = hub_layout::folder_of(path) {
+            return hub_layout::open(&folder);
+        }
         let parts = split::open_all(path)?;
         let (sources, parts) = parts.into_iter().unzip();
         Self::assemble(split::model_name(path), sources, parts)
@@ -84,12 +112,18 @@ impl Checkpoint {
                     let file = part.metadata.file().to_owned();
                     return Err(Error::DuplicateTensor { file, tensor: error::shown(&info.name) });
                 }
-                tensors.push(TensorInfo { source_idx, ..info });
+                tensors.push(info.in_source(source_idx));
             }
             metadata.get_or_insert(part.metadata);
         }
         let metadata = metadata.expect("a model has at least one part");
-        Ok(Self { name, metadata, tensors, by_name, sources })
+        Ok(Self { format: Format::Gguf, digest: None, name, metadata, tensors, by_name, sources })
+    }
+
+    /// What kind of files it is in.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
     }
 
     /// The key-value pairs of the (first) file.
@@ -110,7 +144,7 @@ impl Checkpoint {
         &self.tensors
     }
 
-    /// The files that hold the tensors, indexed by [`TensorInfo::source_idx`].
+    /// What holds the tensors, indexed by [`Place::source_idx`].
     #[must_use]
     pub fn sources(&self) -> &[Source] {
         &self.sources
@@ -128,6 +162,7 @@ impl Checkpoint {
     /// Length of all files together, in bytes.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
-        self.sources.iter().map(Source::bytes).sum()
+        let stored = self.sources.iter().filter(|source| !matches!(source, Source::Computed(_)));
+        stored.map(Source::bytes).sum()
     }
 }

@@ -1,8 +1,9 @@
-//! Where weights are read from: a file by position, or bytes of the program itself.
+//! Where weights are read from: a file by position, or bytes that are in memory already.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::Error;
 
@@ -18,6 +19,8 @@ pub enum Source {
     },
     /// Bytes that are part of the program.
     Static(&'static [u8]),
+    /// A few bytes that follow from the configuration and are in no file.
+    Computed(Arc<[u8]>),
 }
 
 impl Source {
@@ -32,6 +35,7 @@ impl Source {
                 Ok(Reader::File { file, path: path.clone() })
             }
             Self::Static(bytes) => Ok(Reader::Static(bytes)),
+            Self::Computed(bytes) => Ok(Reader::Computed(Arc::clone(bytes))),
         }
     }
 
@@ -41,15 +45,17 @@ impl Source {
         match self {
             Self::File { path, .. } => path.display().to_string(),
             Self::Static(_) => "the built-in model".to_owned(),
+            Self::Computed(_) => "what was computed of the configuration".to_owned(),
         }
     }
 
     /// Length in bytes.
     #[must_use]
-    pub const fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         match self {
             Self::File { len, .. } => *len,
             Self::Static(bytes) => bytes.len() as u64,
+            Self::Computed(bytes) => bytes.len() as u64,
         }
     }
 }
@@ -66,6 +72,8 @@ pub enum Reader {
     },
     /// Bytes that are part of the program.
     Static(&'static [u8]),
+    /// Bytes that were computed.
+    Computed(Arc<[u8]>),
 }
 
 impl Reader {
@@ -79,18 +87,21 @@ impl Reader {
                 let (file, len) = (path.display().to_string(), buf.len() as u64);
                 Error::Read { file, offset, len, source }
             }),
-            Self::Static(bytes) => {
-                let start = usize::try_from(offset).ok();
-                let found = start.and_then(|start| bytes.get(start..)?.get(..buf.len()));
-                let found = found.ok_or_else(|| Error::ReadBeyond {
-                    file: "the built-in model".to_owned(),
-                    offset,
-                    len: buf.len() as u64,
-                    held: bytes.len() as u64,
-                })?;
-                buf.copy_from_slice(found);
-                Ok(())
-            }
+            Self::Static(bytes) => copy(bytes, offset, buf),
+            Self::Computed(bytes) => copy(bytes, offset, buf),
         }
     }
+}
+
+fn copy(bytes: &[u8], offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+    let start = usize::try_from(offset).ok();
+    let found = start.and_then(|start| bytes.get(start..)?.get(..buf.len()));
+    let found = found.ok_or_else(|| Error::ReadBeyond {
+        file: "the built-in model".to_owned(),
+        offset,
+        len: buf.len() as u64,
+        held: bytes.len() as u64,
+    })?;
+    buf.copy_from_slice(found);
+    Ok(())
 }

@@ -39,11 +39,12 @@ fn a_file_gives_its_tensors_and_their_bytes() {
         assert_eq!(checkpoint.tensor("blk.1.w"), None);
 
         let tensor = checkpoint.tensor("blk.0.w").expect("the tensor");
-        assert_eq!((tensor.dtype, tensor.bytes, tensor.offset % 64), (Dtype::Q8_0, 68, 0));
+        assert_eq!((tensor.dtype, tensor.bytes, tensor.pieces[0].codes.offset % 64), (Dtype::Q8_0, 68, 0));
         assert_eq!((tensor.cols(), tensor.rows(), tensor.row_bytes(), tensor.elements()), (32, 2, 34, 64));
-        let reader = checkpoint.sources()[tensor.source_idx].open().expect("the source opens");
+        let reader =
+            checkpoint.sources()[tensor.pieces[0].codes.source_idx].open().expect("the source opens");
         let mut bytes = vec![0; 68];
-        reader.read_exact_at(tensor.offset, &mut bytes).expect("the bytes are there");
+        reader.read_exact_at(tensor.pieces[0].codes.offset, &mut bytes).expect("the bytes are there");
         assert_eq!(bytes, weights);
         let err = reader.read_exact_at(checkpoint.file_bytes() - 1, &mut bytes).expect_err("beyond the end");
         assert!(err.to_string().contains("cannot read 68 bytes"), "{err}");
@@ -59,7 +60,9 @@ fn a_built_in_model_reads_like_a_file() {
     assert_eq!(checkpoint.sources(), [Source::Static(bytes)]);
     let reader = checkpoint.sources()[0].open().expect("the source opens");
     let mut found = [0; 4];
-    reader.read_exact_at(checkpoint.tensors()[0].offset, &mut found).expect("the bytes are there");
+    reader
+        .read_exact_at(checkpoint.tensors()[0].pieces[0].codes.offset, &mut found)
+        .expect("the bytes are there");
     assert_eq!(found, [1, 2, 3, 4]);
     for offset in [bytes.len() as u64 - 3, bytes.len() as u64 + 1, u64::MAX] {
         let err = reader.read_exact_at(offset, &mut found).expect_err("beyond the end");
@@ -70,7 +73,7 @@ fn a_built_in_model_reads_like_a_file() {
 #[test]
 fn paths_that_are_no_files_get_a_sentence() {
     let dir = tempfile::tempdir().expect("a folder");
-    assert!(refusal(dir.path()).contains("is not a file"));
+    assert!(refusal(dir.path()).contains("is a folder without config.json"));
     let missing = refusal(&dir.path().join("none.gguf"));
     assert!(missing.contains("cannot open") && missing.contains("none.gguf"), "{missing}");
 }
@@ -103,10 +106,13 @@ fn any_part_opens_the_set() {
         assert_eq!(checkpoint.metadata().required_str("general.architecture").ok(), Some("deepseek2"));
         assert_eq!(checkpoint.sources().len(), 3);
         for (idx, tensor) in checkpoint.tensors().iter().enumerate() {
-            assert_eq!((tensor.name.as_str(), tensor.source_idx), (format!("t{idx}").as_str(), idx));
+            assert_eq!(
+                (tensor.name.as_str(), tensor.pieces[0].codes.source_idx),
+                (format!("t{idx}").as_str(), idx)
+            );
             let mut found = [0xFF; 4];
             let reader = checkpoint.sources()[idx].open().expect("the source opens");
-            reader.read_exact_at(tensor.offset, &mut found).expect("the bytes are there");
+            reader.read_exact_at(tensor.pieces[0].codes.offset, &mut found).expect("the bytes are there");
             assert_eq!(found, [idx as u8; 4]);
         }
     }

@@ -12,6 +12,7 @@ Examples:
   shoal run                                   chat with a small model, fetched on first use
   shoal run minnow \"Once upon a time\"          the model inside this program: no file, no network
   shoal run ./DeepSeek-R1-Distill-Qwen-7B-Q4_K_M.gguf
+  shoal run ./DeepSeek-V4-Flash               a folder with a model's own config.json and safetensors files
   echo \"What is a shoal?\" | shoal run -       a prompt from a pipe, the answer to standard output
   shoal serve                                 the same model for programs that speak OpenAI's API
   shoal pull r1-distill-qwen-1.5b             fetch a model by its name; `shoal list` shows the names
@@ -148,7 +149,7 @@ pub(crate) enum ColorChoice {
 
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
-    /// A GGUF file, a name from the catalogue, or `minnow`; `-` reads the prompt from standard input
+    /// A GGUF file, a folder with safetensors files, a name from the catalogue, or `minnow`; `-` reads the prompt from standard input
     pub(crate) model: Option<String>,
     /// Answer this and end; `-` reads it from standard input. Without it: a chat
     pub(crate) prompt: Option<String>,
@@ -180,7 +181,7 @@ pub(crate) struct RunArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
-    /// A GGUF file, a name from the catalogue, or `minnow`; by default a small model, fetched on first use
+    /// A GGUF file, a folder with safetensors files, a name from the catalogue, or `minnow`; by default a small model, fetched on first use
     pub(crate) model: Option<String>,
     /// Address to listen on. Any other than this machine's own asks for a key, and makes one if none is given
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
@@ -243,7 +244,7 @@ pub(crate) struct ListArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct LogitsArgs {
-    /// A GGUF file or a name
+    /// A GGUF file, a folder with safetensors files, or a name
     pub(crate) model: String,
     /// Token ids, separated by commas
     #[arg(long, value_name = "IDS", value_delimiter = ',', required_unless_present = "text")]
@@ -266,7 +267,7 @@ pub(crate) struct LogitsArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct PerplexityArgs {
-    /// A GGUF file or a name
+    /// A GGUF file, a folder with safetensors files, or a name
     pub(crate) model: String,
     /// A text file
     pub(crate) file: PathBuf,
@@ -293,7 +294,7 @@ pub(crate) struct PerplexityArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct InspectArgs {
-    /// A GGUF file or a name
+    /// A GGUF file, a folder with safetensors files, or a name
     pub(crate) model: String,
     /// Context to count memory for, in tokens; 0 for the longest the model was made for
     #[arg(long, short = 'c', value_name = "TOKENS", default_value_t = 4096)]
@@ -311,7 +312,7 @@ pub(crate) struct InspectArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct BenchArgs {
-    /// A GGUF file or a name
+    /// A GGUF file, a folder with safetensors files, or a name
     #[arg(required_unless_present = "synthetic", conflicts_with = "synthetic")]
     pub(crate) model: Option<String>,
     /// Measure some layers of a model that is not here, such as v4-flash: random weights of its shapes, in a file that is gone

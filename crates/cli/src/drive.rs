@@ -35,7 +35,7 @@ struct Row {
 pub(crate) fn device(checkpoint: &Checkpoint) -> Option<u64> {
     let path = checkpoint.sources().iter().find_map(|source| match source {
         Source::File { path, .. } => Some(path),
-        Source::Static(_) => None,
+        Source::Static(_) | Source::Computed(_) => None,
     })?;
     number_of(&path.metadata().ok()?)
 }

@@ -1,4 +1,4 @@
-//! From what a person types to a model file: a path, `minnow`, or a name of the catalogue.
+//! From what a person types to a model: the path of a file or of a folder, `minnow`, or a name of the catalogue.
 //!
 //! A path is a path if it looks like one or is there. A name is looked up in the cache folder, then fetched. With no
 //! name at all it is the small default model; where that one is neither here nor to be had, `minnow`, which is part

@@ -253,7 +253,7 @@ mod tests {
     fn random_matrix(dtype: Dtype, rows: usize, cols: usize, seed: u64) -> Matrix {
         let row_bytes = dtype.row_bytes(cols).expect("whole blocks");
         let mut bytes = vec![0u8; rows * row_bytes];
-        if let Some(bytes_of) = Some(dtype).filter(|d| !d.is_quantized()) {
+        if let Some(bytes_of) = Some(dtype).filter(|d| !d.is_quantized() && d.block_len() == 1) {
             for (row, out) in bytes.chunks_mut(row_bytes).enumerate() {
                 let values = seeded::normal_f32(seed + row as u64, cols);
                 shoal_quant::encode_row(bytes_of, &values, out).expect("float formats encode");
@@ -275,7 +275,11 @@ mod tests {
             _ => &[0],
         };
         for block in bytes.chunks_mut(dtype.block_bytes()) {
-            if dtype == Dtype::MXFP4 {
+            if dtype == Dtype::F8_E4M3 {
+                // An f32 near 1, and no code that is NaN.
+                block[3] = block[3] & 0x80 | 0x3E;
+                block[4..].iter_mut().for_each(|code| *code ^= u8::from(*code & 0x7F == 0x7F));
+            } else if dtype == Dtype::MXFP4 {
                 block[0] = 120 + block[0] % 16;
             } else {
                 for &at in f16_at {
@@ -343,12 +347,26 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(8))]
         #[test]
         fn every_format_and_variant_agrees_with_f64(rows in 1..40usize, blocks in 1..5usize, tokens in 1..9usize, seed in any::<u64>()) {
-            for &dtype in Dtype::ALL {
+            for &dtype in Dtype::ALL.iter().chain(&[Dtype::F8_E4M3]) {
                 if dtype != Dtype::I32 {
                     let cols = blocks * dtype.block_len().max(24);
                     check(dtype, rows, cols, tokens, seed);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_weight_that_is_no_number_makes_its_row_none() {
+        let mut bytes = vec![0u8; 5 * 132];
+        bytes.chunks_mut(132).for_each(|row| row[..4].copy_from_slice(&1f32.to_le_bytes()));
+        (bytes[132 + 4 + 77], bytes[3 * 132 + 4]) = (0x7F, 0xFF);
+        let w = Matrix::new(Dtype::F8_E4M3, 5, 128, Blob::copy_of(&bytes));
+        for (isa, tokens) in Isa::available().into_iter().flat_map(|isa| [(isa, 1), (isa, 5)]) {
+            let x = Act::from_vec(tokens, 128, vec![1.0; tokens * 128]);
+            let y = run(isa, &Pool::new(1), &Input::new(&x), &[Product { w: &w, x_rows: None }]).remove(0);
+            let is_nan: Vec<bool> = y.row(tokens - 1).iter().map(|y| y.is_nan()).collect();
+            assert_eq!(is_nan, [false, true, false, true, false], "{isa}");
         }
     }
 

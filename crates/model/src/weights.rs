@@ -358,15 +358,18 @@ impl Fetch<'_> {
     }
 }
 
-/// The transpose of each head's matrix, in the source's format if that is a float, else in f16: exact enough beside
-/// any quantised source, whose blocks run along the other axis and cannot be kept.
+/// The transpose of each head's matrix, in the source's format if that is a plain float, else in f16: exact enough beside
+/// any other source, whose blocks run along the other axis and cannot be kept.
 pub(crate) fn transposed(heads: &[Matrix]) -> Vec<Matrix> {
     heads.iter().map(transpose).collect()
 }
 
 /// The format of the transpose of a matrix in `dtype`.
 pub(crate) const fn transposed_dtype(dtype: Dtype) -> Dtype {
-    if dtype.is_quantized() { Dtype::F16 } else { dtype }
+    match dtype {
+        Dtype::F32 | Dtype::F16 | Dtype::BF16 => dtype,
+        _ => Dtype::F16,
+    }
 }
 
 fn transpose(w: &Matrix) -> Matrix {

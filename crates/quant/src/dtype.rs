@@ -42,12 +42,14 @@ pub enum Dtype {
     IQ4_XS,
     /// 32 weights of 4-bit floating point with a power-of-two scale (OCP microscaling).
     MXFP4,
+    /// 128 weights of 8-bit floating point, one f32 scale: made in memory of official checkpoints, in no file.
+    F8_E4M3,
 }
 
-/// What a dtype is, in one row: the id in files, its name, elements and bytes of a block, elements that share a
+/// What a dtype is, in one row: the id in GGUF files, its name, elements and bytes of a block, elements that share a
 /// scale, and whether sub-blocks carry a min.
 struct Facts {
-    ggml_id: u32,
+    ggml_id: Option<u32>,
     name: &'static str,
     block_len: usize,
     block_bytes: usize,
@@ -56,7 +58,7 @@ struct Facts {
 }
 
 impl Dtype {
-    /// Every dtype, in the order of the ids in files.
+    /// Every dtype that a GGUF file can hold, in the order of the ids there.
     pub const ALL: &[Self] = &[
         Self::F32,
         Self::F16,
@@ -81,7 +83,7 @@ impl Dtype {
     const fn facts(self) -> Facts {
         const fn row(id: u32, name: &'static str, sizes: [usize; 3], has_mins: bool) -> Facts {
             let [block_len, block_bytes, sub_block_len] = sizes;
-            Facts { ggml_id: id, name, block_len, block_bytes, sub_block_len, has_mins }
+            Facts { ggml_id: Some(id), name, block_len, block_bytes, sub_block_len, has_mins }
         }
         match self {
             Self::F32 => row(0, "F32", [1, 4, 1], false),
@@ -102,6 +104,7 @@ impl Dtype {
             Self::I32 => row(26, "I32", [1, 4, 1], false),
             Self::BF16 => row(30, "BF16", [1, 2, 1], false),
             Self::MXFP4 => row(39, "MXFP4", [32, 17, 32], false),
+            Self::F8_E4M3 => Facts { ggml_id: None, ..row(0, "F8_E4M3", [128, 132, 128], false) },
         }
     }
 
@@ -110,7 +113,9 @@ impl Dtype {
     pub const fn from_ggml(id: u32) -> Option<Self> {
         let mut idx = 0;
         while idx < Self::ALL.len() {
-            if Self::ALL[idx].ggml_id() == id {
+            if let Some(own) = Self::ALL[idx].ggml_id()
+                && own == id
+            {
                 return Some(Self::ALL[idx]);
             }
             idx += 1;
@@ -118,9 +123,9 @@ impl Dtype {
         None
     }
 
-    /// The id in a GGUF file.
+    /// The id in a GGUF file; `None` if none holds it.
     #[must_use]
-    pub const fn ggml_id(self) -> u32 {
+    pub const fn ggml_id(self) -> Option<u32> {
         self.facts().ggml_id
     }
 
@@ -163,10 +168,11 @@ impl Dtype {
         self.facts().has_mins
     }
 
-    /// Whether values are codes under a shared scale.
+    /// Whether values are integer codes under a shared scale, so that [`crate::unpack_blocks`] takes them. Those of `F8_E4M3`
+    /// are numbers with a point, and are multiplied as such.
     #[must_use]
     pub const fn is_quantized(self) -> bool {
-        self.block_len() > 1
+        self.block_len() > 1 && !matches!(self, Self::F8_E4M3)
     }
 
     /// Whether values are real numbers, so that [`crate::decode_row`] takes them: everything but `I32`.
@@ -189,7 +195,7 @@ mod tests {
     #[test]
     fn ids_and_names_belong_to_one_dtype_each() {
         for (idx, &dtype) in Dtype::ALL.iter().enumerate() {
-            assert_eq!(Dtype::from_ggml(dtype.ggml_id()), Some(dtype));
+            assert_eq!(dtype.ggml_id().and_then(Dtype::from_ggml), Some(dtype));
             assert_eq!(format!("{dtype:?}"), dtype.name());
             assert!(Dtype::ALL[..idx].iter().all(|other| other.ggml_id() < dtype.ggml_id()));
         }

@@ -6,13 +6,17 @@
 //! Every quantised format unpacks into one common form: `value[i] = scale[i / sub] * code[i] - min[i / sub]` with
 //! `i8` codes and `f32` scales, both exact. What differs between formats is only how the bytes hold them.
 //!
+//! Official checkpoints store FP8 and FP4 with the scales apart; [`packed`] makes rows of them.
+//!
 //! Reading order: [`dtype`] (names, ids, sizes), [`q4_0`] (the simplest block), [`q4_k`] (a super-block), then
-//! [`rows`] (whole rows in, whole rows out) and [`encode`].
+//! [`rows`] (whole rows in, whole rows out), [`encode`] and [`packed`].
 
 pub mod dtype;
 pub mod encode;
+pub mod packed;
 pub mod rows;
 
+pub mod f8_e4m3;
 pub mod iq2_xxs;
 pub mod iq4_nl;
 pub mod iq4_xs;

@@ -2,7 +2,7 @@
 //!
 //! One `match` chooses the format; the loop over blocks stands in each arm, with every length a constant.
 
-use crate::{Dtype, floats};
+use crate::{Dtype, f8_e4m3, floats};
 use crate::{iq2_xxs, iq4_nl, iq4_xs, mxfp4, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0};
 
 /// Unpacks blocks into codes, scales and mins: `value[i] = scale[i / sub] * code[i] - min[i / sub]`, where `sub` is
@@ -41,7 +41,7 @@ pub fn unpack_blocks(dtype: Dtype, bytes: &[u8], codes: &mut [i8], scales: &mut 
         };
     }
     match dtype {
-        Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 => panic!("{dtype} has no codes"),
+        Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 | Dtype::F8_E4M3 => panic!("{dtype} has no codes"),
         Dtype::Q4_0 => {
             symmetric!(q4_0);
         }
@@ -101,6 +101,7 @@ pub fn decode_row(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
         Dtype::F32 => floats::decode_f32(bytes, out),
         Dtype::F16 => floats::decode_f16(bytes, out),
         Dtype::BF16 => floats::decode_bf16(bytes, out),
+        Dtype::F8_E4M3 => f8_e4m3::decode(bytes, out),
         Dtype::I32 => panic!("{dtype} holds no weights"),
         _ => decode_quantized(dtype, bytes, out),
     }

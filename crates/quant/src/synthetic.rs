@@ -8,7 +8,7 @@
 use half::f16;
 use shoal_base::Prng;
 
-use crate::{Dtype, decode_row};
+use crate::{Dtype, decode_row, f8_e4m3};
 
 /// Where the factors of a block of this format stand.
 enum Factors {
@@ -16,6 +16,8 @@ enum Factors {
     Halves(&'static [usize]),
     /// An exponent of two.
     Exponent(usize),
+    /// An f32 before 8-bit floats.
+    Single,
     /// The elements are numbers themselves.
     None,
 }
@@ -31,6 +33,7 @@ const fn factors(dtype: Dtype) -> Factors {
         Dtype::Q3_K => Factors::Halves(&[108]),
         Dtype::Q6_K => Factors::Halves(&[208]),
         Dtype::MXFP4 => Factors::Exponent(0),
+        Dtype::F8_E4M3 => Factors::Single,
     }
 }
 
@@ -86,6 +89,11 @@ fn set(dtype: Dtype, blocks: &mut [u8], factor: f64, min: f64) {
             Factors::Exponent(place) => {
                 let exponent = if factor > 0.0 { factor.log2().round() } else { -127.0 };
                 block[place] = (exponent + 127.0).clamp(0.0, 254.0) as u8;
+            }
+            Factors::Single => {
+                block[..f8_e4m3::QS].copy_from_slice(&(factor as f32).to_le_bytes());
+                // No code may be what is not a number, and large ones are rare in real weights.
+                block[f8_e4m3::QS..].iter_mut().for_each(|code| *code &= 0xBF);
             }
             Factors::None => {}
         }

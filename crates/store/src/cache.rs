@@ -12,11 +12,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use shoal_base::{Blob, BlobBuf, Bytes, Prng};
-use shoal_checkpoint::TensorInfo;
+use shoal_checkpoint::{Piece, TensorInfo};
+use shoal_quant::packed::Packed;
 
 use crate::Error;
-use crate::disk::{Disk, Extent, Fill, Filled, arrange};
+use crate::disk::{Disk, Extent, Fill, Filled};
 use crate::foresight::Foresight;
+use crate::placement::Placement;
 use crate::policy::Usage;
 #[cfg(test)]
 use crate::slots::Counts;
@@ -96,29 +98,46 @@ impl std::ops::Add for Traffic {
 }
 
 /// Where the three matrices of the experts of one layer lie.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BankPlaces {
-    /// Source, offset and bytes of the first expert; the others follow at that distance.
-    pub(crate) stacks: [(usize, u64, usize); 3],
+    stacks: Arc<[Stack; 3]>,
     pub(crate) expert_count: usize,
 }
 
+/// One matrix of every expert.
+#[derive(Clone, Debug)]
+pub(crate) struct Stack {
+    pub(crate) pieces: Vec<Piece>,
+    pub(crate) packed: Option<Packed>,
+}
+
+impl Stack {
+    /// `expert_count` equal parts of a tensor; `None` if it is not stored in such parts.
+    pub(crate) fn of(tensor: &TensorInfo, expert_count: usize) -> Option<Self> {
+        Some(Self { pieces: tensor.parts(expert_count)?, packed: tensor.packed })
+    }
+}
+
 impl BankPlaces {
-    /// `expert_count` equal parts of each of three tensors.
-    pub(crate) fn new(stacks: [&TensorInfo; 3], expert_count: usize) -> Self {
-        let parts = expert_count.max(1) as u64;
-        let stacks = stacks.map(|tensor| (tensor.source_idx, tensor.offset, (tensor.bytes / parts) as usize));
-        Self { stacks, expert_count }
+    pub(crate) fn new(stacks: [Stack; 3]) -> Self {
+        let expert_count = stacks[0].pieces.len();
+        assert!(stacks.iter().all(|stack| stack.pieces.len() == expert_count), "three matrices for each");
+        Self { stacks: Arc::new(stacks), expert_count }
     }
 
-    /// Where an expert lies, and the memory it takes in a slot.
-    pub(crate) fn extents(&self, expert: usize) -> ([Extent; 3], usize) {
-        arrange(self.stacks.map(|(source, offset, bytes)| (source, offset + (expert * bytes) as u64, bytes)))
+    /// Where an expert lies and what it takes in a slot.
+    pub(crate) fn placement(&self, expert: usize) -> Placement {
+        Placement::new(self.stacks.iter().map(|stack| (&stack.pieces[expert], stack.packed)))
+    }
+
+    /// Whether there is anything to unpack.
+    fn is_packed(&self) -> bool {
+        self.stacks.iter().any(|stack| stack.packed.is_some())
     }
 
     /// Memory for any expert of the layer.
     pub(crate) fn slot_bytes(&self) -> usize {
-        (0..self.expert_count).map(|expert| self.extents(expert).1).max().unwrap_or(0)
+        (0..self.expert_count).map(|expert| self.placement(expert).buf_len).max().unwrap_or(0)
     }
 }
 
@@ -128,6 +147,8 @@ enum Memory {
     Empty(BlobBuf),
     /// The disk has it.
     Away,
+    /// As it was read, still to be unpacked.
+    Packed(BlobBuf),
     Full(Blob),
 }
 
@@ -303,11 +324,19 @@ impl Inner {
         }
     }
 
-    /// The bytes of a cached expert.
-    pub(crate) fn blob(&self, key: Key) -> Blob {
+    /// The matrices of a cached expert. The first who asks unpacks them, here behind the lock: it is the thread that runs the model,
+    /// which alone waits for the lock and has nothing else to do, and what was read on a guess that fails is not unpacked at all.
+    pub(crate) fn matrices(&mut self, key: Key) -> [Blob; 3] {
         let slot = self.slots.find(key).expect("only a cached expert is asked for");
+        let placement = self.placement(key);
+        if let Memory::Packed(_) = self.memory[slot]
+            && let Memory::Packed(mut buf) = std::mem::replace(&mut self.memory[slot], Memory::None)
+        {
+            placement.unpack(buf.as_mut_slice());
+            self.memory[slot] = Memory::Full(buf.freeze());
+        }
         let Memory::Full(blob) = &self.memory[slot] else { panic!("slot {slot} is cached, so it is full") };
-        blob.clone()
+        [0, 1, 2].map(|part| blob.slice(placement.matrices[part].range.clone()))
     }
 
     /// Asks the disk for `key`; says whether there was a slot for it.
@@ -342,23 +371,27 @@ impl Inner {
         }
         self.slots.evict(slot);
         self.is_ahead[victim as usize] = false;
-        if let Memory::Full(blob) = std::mem::replace(&mut self.memory[slot], Memory::None) {
-            // Whoever got the bytes held the slot as long as it had them.
-            let buf = blob.into_buf();
-            debug_assert!(buf.is_ok(), "the bytes of slot {slot} outlived its hold");
-            self.memory[slot] = buf.map_or(Memory::None, Memory::Empty);
-        }
+        self.memory[slot] = match std::mem::replace(&mut self.memory[slot], Memory::None) {
+            Memory::Full(blob) => {
+                // Whoever got the bytes held the slot as long as it had them.
+                let buf = blob.into_buf();
+                debug_assert!(buf.is_ok(), "the bytes of slot {slot} outlived its hold");
+                buf.map_or(Memory::None, Memory::Empty)
+            }
+            Memory::Packed(buf) => Memory::Empty(buf),
+            Memory::None | Memory::Empty(_) | Memory::Away => unreachable!("a cached slot has bytes"),
+        };
         Some(slot)
     }
 
-    /// Where the matrices of `key` lie.
-    fn extents(&self, key: Key) -> [Extent; 3] {
+    /// Where the matrices of `key` lie, and where they go.
+    fn placement(&self, key: Key) -> Placement {
         let (first, places) = &self.banks[self.bank_of(key)];
-        places.extents((key - first) as usize).0
+        places.placement((key - first) as usize)
     }
 
     fn fill(&mut self, slot: SlotIdx, key: Key) {
-        let extents = self.extents(key);
+        let extents = self.placement(key).extents;
         let buf = match std::mem::replace(&mut self.memory[slot], Memory::Away) {
             Memory::Empty(buf) => buf,
             _ => self.new_memory(),
@@ -366,7 +399,7 @@ impl Inner {
         self.slots.begin(slot, key);
         self.failed.remove(&key);
         self.traffic.read_bytes += extents.iter().map(|extent| extent.len as u64).sum::<u64>();
-        self.disk.submit(Fill { ticket: u64::from(key), extents: extents.to_vec(), buf });
+        self.disk.submit(Fill { ticket: u64::from(key), extents, buf });
     }
 
     /// Memory for a slot that was just opened.
@@ -427,9 +460,9 @@ impl Inner {
         }
         let mut prng = Prng::new(keys);
         let mut ask = |inner: &mut Self, buf: BlobBuf| {
-            let extents = inner.extents(prng.below(keys) as Key);
+            let extents = inner.placement(prng.below(keys) as Key).extents;
             let bytes: usize = extents.iter().map(|extent| extent.len).sum();
-            inner.disk.submit(Fill { ticket: MEASURING | bytes as u64, extents: extents.to_vec(), buf });
+            inner.disk.submit(Fill { ticket: MEASURING | bytes as u64, extents, buf });
         };
         for buf in BlobBuf::side_by_side(slots, self.slot_bytes) {
             ask(self, buf);
@@ -481,7 +514,9 @@ impl Inner {
         let key = ticket as Key;
         let slot = self.slots.find(key).expect("what comes was asked for");
         self.slots.finish(slot, result.is_ok());
+        let is_packed = self.banks[self.bank_of(key)].1.is_packed();
         self.memory[slot] = match result {
+            Ok(()) if is_packed => Memory::Packed(buf),
             Ok(()) => Memory::Full(buf.freeze()),
             Err(error) => {
                 self.failed.insert(key, error);
@@ -503,7 +538,7 @@ impl Inner {
 
     /// The error of waiting too long for `key`.
     pub(crate) fn stalled(&self, key: Key) -> Error {
-        let [Extent { source_idx, offset, .. }, ..] = self.extents(key);
+        let Extent { source_idx, offset, .. } = self.placement(key).extents[0];
         Error::Stalled { file: self.names[source_idx].clone(), offset, limit: self.stall_limit }
     }
 

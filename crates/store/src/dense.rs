@@ -7,21 +7,35 @@ use shoal_base::{Blob, BlobBuf};
 use shoal_checkpoint::{Checkpoint, Source, TensorInfo};
 
 use crate::Error;
-use crate::disk::{Disk, Extent, Fill, arrange};
+use crate::disk::{Disk, Fill};
+use crate::placement::Placement;
 
 /// Memory that the tensors will take: whole blocks around each; none for a checkpoint inside the program.
 pub(crate) fn memory_needed(checkpoint: &Checkpoint, tensors: &[&TensorInfo]) -> u64 {
-    let of_files =
-        tensors.iter().filter(|t| matches!(checkpoint.sources()[t.source_idx], Source::File { .. }));
-    of_files.map(|tensor| place(tensor).1 as u64).sum()
+    let needed = |tensor: &&TensorInfo| match source(checkpoint, tensor) {
+        Source::File { .. } => place(tensor).buf_len as u64,
+        Source::Static(_) => 0,
+        Source::Computed(_) => tensor.bytes,
+    };
+    tensors.iter().map(needed).sum()
 }
 
-fn place(tensor: &TensorInfo) -> (Extent, usize) {
-    let ([extent], buf_len) = arrange([(tensor.source_idx, tensor.offset, tensor.bytes as usize)]);
-    (extent, buf_len)
+fn place(tensor: &TensorInfo) -> Placement {
+    assert_eq!(tensor.pieces.len(), 1, "only experts come in pieces: {}", tensor.name);
+    Placement::new(tensor.pieces.iter().map(|piece| (piece, tensor.packed)))
 }
 
-/// Reads the tensors; those of a checkpoint inside the program are used where they are.
+fn source<'a>(checkpoint: &'a Checkpoint, tensor: &TensorInfo) -> &'a Source {
+    &checkpoint.sources()[tensor.pieces[0].codes.source_idx]
+}
+
+/// The bytes of a tensor that are in memory already.
+fn present(bytes: &Blob, tensor: &TensorInfo) -> Blob {
+    let place = tensor.pieces[0].codes;
+    bytes.slice(place.offset as usize..(place.offset + place.bytes) as usize)
+}
+
+/// Reads the tensors, and unpacks those that are packed; those of a checkpoint inside the program are used where they are.
 pub(crate) fn read_all(
     checkpoint: &Checkpoint,
     tensors: &[&TensorInfo],
@@ -32,27 +46,31 @@ pub(crate) fn read_all(
     let mut blobs = HashMap::new();
     let mut asked = 0;
     for (i, tensor) in tensors.iter().enumerate() {
-        if let Source::Static(bytes) = checkpoint.sources()[tensor.source_idx] {
-            let range = tensor.offset as usize..(tensor.offset + tensor.bytes) as usize;
-            blobs.insert(tensor.name.clone(), Blob::from_static(bytes).slice(range));
-        } else {
-            let (extent, buf_len) = place(tensor);
-            disk.submit(Fill { ticket: i as u64, extents: vec![extent], buf: BlobBuf::zeroed(buf_len) });
-            asked += tensor.bytes;
-        }
+        let blob = match source(checkpoint, tensor) {
+            Source::Static(bytes) => present(&Blob::from_static(bytes), tensor),
+            Source::Computed(bytes) => present(&Blob::copy_of(bytes), tensor),
+            Source::File { .. } => {
+                let Placement { extents, buf_len, .. } = place(tensor);
+                disk.submit(Fill { ticket: i as u64, extents, buf: BlobBuf::zeroed(buf_len) });
+                asked += tensor.bytes;
+                continue;
+            }
+        };
+        blobs.insert(tensor.name.clone(), blob);
     }
     let mut done = 0;
     while done < asked {
         let Some(filled) = disk.wait(stall_limit) else {
             let late =
                 tensors.iter().find(|tensor| !blobs.contains_key(&tensor.name)).expect("some is missing");
-            let file = checkpoint.sources()[late.source_idx].name();
-            return Err(Error::Stalled { file, offset: late.offset, limit: stall_limit });
+            let (file, offset) = (source(checkpoint, late).name(), late.pieces[0].codes.offset);
+            return Err(Error::Stalled { file, offset, limit: stall_limit });
         };
         filled.result?;
         let tensor = tensors[filled.ticket as usize];
-        let Extent { at, len, .. } = place(tensor).0;
-        blobs.insert(tensor.name.clone(), filled.buf.freeze().slice(at..at + len));
+        let (placement, mut buf) = (place(tensor), filled.buf);
+        placement.unpack(buf.as_mut_slice());
+        blobs.insert(tensor.name.clone(), buf.freeze().slice(placement.matrices[0].range.clone()));
         done += tensor.bytes;
         progress(done, asked);
     }

@@ -69,7 +69,7 @@ impl ExpertBank {
     }
 
     pub(crate) fn cached(cache: Cache, places: BankPlaces) -> Self {
-        let first = cache.lock().add_bank(places);
+        let first = cache.lock().add_bank(places.clone());
         Self(Kind::Cached { cache, first, places })
     }
 
@@ -164,7 +164,7 @@ impl Arrivals<'_> {
     /// # Errors
     /// If a read fails, the drive does not answer, or there is no slot that could be filled.
     pub fn take(&mut self) -> Result<Vec<Expert>, Error> {
-        let Kind::Cached { cache, first, places } = &self.bank.0 else {
+        let Kind::Cached { cache, first, .. } = &self.bank.0 else {
             let ids = std::mem::take(&mut self.here);
             return Ok(ids.into_iter().map(|id| self.bank.expert_of_program(id)).collect());
         };
@@ -178,8 +178,7 @@ impl Arrivals<'_> {
                 let count = if all_here { self.here.len() } else { self.here.len().min(BATCH) };
                 let give = |key| {
                     let id = ExpertId(key - first);
-                    let blobs = places.extents(id.idx()).0.map(|e| inner.blob(key).slice(e.at..e.at + e.len));
-                    let [gate, up, down] = blobs;
+                    let [gate, up, down] = inner.matrices(key);
                     Expert { id, gate, up, down, lease: Lease(Some((cache.clone(), key))) }
                 };
                 return Ok(self.here.drain(..count).map(give).collect());

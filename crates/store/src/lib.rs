@@ -13,10 +13,12 @@
 //! Dense weights stay. Experts lie in slots, as many as the rest of the budget pays for; a model that fits ends up in
 //! memory as a whole, a larger one goes on reading, and what it computes is the same.
 //!
+//! What is packed in its files (FP8 and FP4 with scales apart) becomes rows that kernels know, in the memory it was read into.
+//!
 //! What it does not know: what a tensor means, and any arithmetic.
 //!
-//! Reading order: [`Store::open`], [`disk`] (reads), `dense`; then [`ExpertBank`] (what a layer sees), `cache` (memory),
-//! `slots` (its books), `policy` (who gives way), `foresight` (what is read too early).
+//! Reading order: [`Store::open`], [`disk`] (reads), `placement` (where they go), `dense`; then [`ExpertBank`] (what a layer sees),
+//! `cache` (memory), `slots` (its books), `policy` (who gives way), `foresight` (what is read too early).
 
 mod cache;
 mod dense;
@@ -24,6 +26,7 @@ pub mod disk;
 mod error;
 mod expert_bank;
 mod foresight;
+mod placement;
 mod policy;
 #[cfg(test)]
 mod simulation;
@@ -34,10 +37,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shoal_base::{Blob, Bytes};
-use shoal_checkpoint::{Checkpoint, Source, TensorInfo};
+use shoal_checkpoint::{Checkpoint, Place, Source, TensorInfo};
 
 pub use cache::Traffic;
-use cache::{BankPlaces, Cache};
+use cache::{BankPlaces, Cache, Stack};
 use disk::Disk;
 pub use disk::IoMode;
 pub use error::Error;
@@ -84,12 +87,15 @@ pub fn dense_bytes(checkpoint: &Checkpoint, role: &dyn Fn(&TensorInfo) -> Role) 
 /// Memory of a slot for any of the `expert_count` experts in three stacked tensors; 0 if they are part of the program.
 #[must_use]
 pub fn slot_bytes(checkpoint: &Checkpoint, stacks: [&TensorInfo; 3], expert_count: usize) -> u64 {
-    let is_file = |t: &TensorInfo| matches!(checkpoint.sources()[t.source_idx], Source::File { .. });
-    if stacks.into_iter().any(is_file) {
-        BankPlaces::new(stacks, expert_count).slot_bytes() as u64
-    } else {
-        0
+    let is_file =
+        |t: &TensorInfo| matches!(checkpoint.sources()[t.pieces[0].codes.source_idx], Source::File { .. });
+    if !stacks.into_iter().any(is_file) {
+        return 0;
     }
+    // Stacks that are not so many parts are refused where they are asked for.
+    let [gate, up, down] = stacks.map(|tensor| Stack::of(tensor, expert_count));
+    let places = gate.zip(up).zip(down).map(|((gate, up), down)| BankPlaces::new([gate, up, down]));
+    places.map_or(0, |places| places.slot_bytes() as u64)
 }
 
 /// The weights of one checkpoint.
@@ -152,31 +158,34 @@ impl Store {
     /// Layers are asked for in the order they run.
     ///
     /// # Errors
-    /// If a tensor is missing, or is not `expert_count` equal parts.
+    /// If a tensor is missing, or is not stored in `expert_count` equal parts.
     pub fn expert_bank(&self, names: [&str; 3], expert_count: usize) -> Result<ExpertBank, Error> {
-        let mut tensors = Vec::with_capacity(3);
+        let (mut tensors, mut stacks) = (Vec::with_capacity(3), Vec::with_capacity(3));
         for name in names {
             let not_loaded = || Error::NotLoaded { name: name.to_owned() };
             let tensor = self.checkpoint.tensor(name).ok_or_else(not_loaded)?;
-            if expert_count == 0 || !tensor.bytes.is_multiple_of(expert_count as u64) {
+            let Some(stack) = Stack::of(tensor, expert_count) else {
                 let (name, bytes) = (name.to_owned(), tensor.bytes);
                 return Err(Error::UnevenExperts { name, expert_count, bytes });
-            }
+            };
             tensors.push(tensor);
+            stacks.push(stack);
         }
         let sources = self.checkpoint.sources();
-        let static_part = |tensor: &TensorInfo| match sources[tensor.source_idx] {
-            Source::Static(bytes) => {
-                let range = tensor.offset as usize..(tensor.offset + tensor.bytes) as usize;
-                Some(Blob::from_static(bytes).slice(range))
+        let static_part = |tensor: &TensorInfo| {
+            let Place { source_idx, offset, bytes } = tensor.pieces[0].codes;
+            match sources[source_idx] {
+                Source::Static(all) => {
+                    Some(Blob::from_static(all).slice(offset as usize..(offset + bytes) as usize))
+                }
+                Source::File { .. } | Source::Computed(_) => None,
             }
-            Source::File { .. } => None,
         };
         if let [Some(gate), Some(up), Some(down)] = [0, 1, 2].map(|i| static_part(tensors[i])) {
             return Ok(ExpertBank::of_program([gate, up, down], expert_count));
         }
-        let places = BankPlaces::new([tensors[0], tensors[1], tensors[2]], expert_count);
-        Ok(ExpertBank::cached(self.cache.clone(), places))
+        let stacks = stacks.try_into().expect("as many as there are names");
+        Ok(ExpertBank::cached(self.cache.clone(), BankPlaces::new(stacks)))
     }
 
     /// Changes what slots for experts may take; no bound if `None`. Slots that are held close when they are released.

@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use shoal_base::{ExpertId, Prng};
+use shoal_checkpoint::{Piece, Place};
 
-use crate::cache::{BankPlaces, Cache};
+use crate::cache::{BankPlaces, Cache, Stack};
 use crate::disk::{Disk, Fill, Filled};
 use crate::expert_bank::{Expert, ExpertBank};
 use crate::{Arrivals, Error};
@@ -70,8 +71,20 @@ impl Disk for Scripted {
 
 /// Where layer `layer` lies: its matrices in three places, of two files, at odd offsets.
 fn places(layer: usize) -> BankPlaces {
-    let stack = |part: usize| (part % 2, (layer * 3 + part) as u64 * 1_000_003, BYTES[part]);
-    BankPlaces { stacks: [stack(0), stack(1), stack(2)], expert_count: EXPERTS }
+    let piece = |part: usize, expert: usize| {
+        let (source_idx, offset, bytes) = place(layer, part, expert);
+        Piece { codes: Place { source_idx, offset, bytes: bytes as u64 }, scales: None }
+    };
+    let stack = |part: usize| Stack {
+        pieces: (0..EXPERTS).map(|expert| piece(part, expert)).collect(),
+        packed: None,
+    };
+    BankPlaces::new([stack(0), stack(1), stack(2)])
+}
+
+/// Source, first byte and length of one matrix.
+const fn place(layer: usize, part: usize, expert: usize) -> (usize, u64, usize) {
+    (part % 2, (layer * 3 + part) as u64 * 1_000_003 + (expert * BYTES[part]) as u64, BYTES[part])
 }
 
 struct Simulation {
@@ -174,8 +187,7 @@ impl Simulation {
 
 fn check_bytes(layer: usize, expert: &Expert) {
     for (part, blob) in [&expert.gate, &expert.up, &expert.down].into_iter().enumerate() {
-        let (source_idx, first, bytes) = places(layer).stacks[part];
-        let first = first + (expert.id.idx() * bytes) as u64;
+        let (source_idx, first, bytes) = place(layer, part, expert.id.idx());
         assert_eq!(blob.len(), bytes);
         let as_stored =
             blob.as_slice().iter().zip(first..).all(|(byte, at)| *byte == byte_at(source_idx, at));

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use safetensors::{Dtype, SafeTensors};
+use ::safetensors::{Dtype, SafeTensors};
 
 /// One golden file, in memory.
 pub struct Golden {

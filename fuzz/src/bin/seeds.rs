@@ -4,10 +4,12 @@ use std::path::Path;
 
 use shoal_quant::Dtype;
 use shoal_testkit::gguf::{GgufWriter, Value};
+use shoal_testkit::safetensors::{self, HubTensor};
 
 fn main() -> std::io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     save(&corpus.join("gguf"), gguf_files())?;
+    save(&corpus.join("safetensors_header"), safetensors_files())?;
     save(&corpus.join("quant_decode"), quant_rows())?;
     save(&corpus.join("tokenizer"), vocabularies())?;
     save(&corpus.join("template"), templates())
@@ -40,12 +42,28 @@ fn gguf_files() -> Vec<Vec<u8>> {
         .tensor("x", 0, &[2, 1], &[0; 8])
         .tensor("y", 1, &[1, 1, 1, 3], &[0; 6])
         .tensor("z", 8, &[32], &[0; 34]);
-    let one_each = Dtype::ALL.iter().map(|dtype| {
+    let one_each = Dtype::ALL.iter().filter_map(|dtype| {
         let dims = [dtype.block_len() as u64, 1];
-        new().tensor("t", dtype.ggml_id(), &dims, &vec![0; dtype.block_bytes()])
+        Some(new().tensor("t", dtype.ggml_id()?, &dims, &vec![0; dtype.block_bytes()]))
     });
     let files = [new(), scalars, arrays, new().kv("n", nested), split, part, several];
     files.into_iter().chain(one_each).map(GgufWriter::finish).collect()
+}
+
+/// Nothing, one tensor of each type, and several.
+fn safetensors_files() -> Vec<Vec<u8>> {
+    let tensor = |element: &'static str, size: usize| HubTensor {
+        name: format!("t.{element}"),
+        element,
+        shape: vec![2, 3],
+        bytes: vec![0; 6 * size],
+    };
+    let of_size =
+        [("F32", 4), ("F16", 2), ("BF16", 2), ("F8_E4M3", 1), ("F8_E8M0", 1), ("I64", 8), ("I8", 1)];
+    let tensors = of_size.map(|(element, size)| tensor(element, size));
+    let all: Vec<&HubTensor> = tensors.iter().collect();
+    let one_each = all.iter().map(|tensor| safetensors::write(&[*tensor]));
+    one_each.chain([safetensors::write(&[]), safetensors::write(&all)]).collect()
 }
 
 /// One block of every format, behind the byte that chooses it.

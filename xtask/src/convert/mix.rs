@@ -8,7 +8,29 @@ use std::str::FromStr;
 use anyhow::{Error, Result, bail};
 use shoal_quant::{Dtype, encode_row};
 
-use super::tensors::Tensor;
+/// One tensor of the file to be written.
+pub(crate) struct Tensor {
+    pub(crate) name: String,
+    /// Slowest dimension first; the file has it the other way round.
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Values,
+}
+
+/// What a tensor holds.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Values {
+    /// Numbers, written in whatever format is chosen.
+    Weights(Vec<f32>),
+    /// Ids of 32 bits, written as they are.
+    Ids(Vec<u8>),
+}
+
+impl Tensor {
+    /// Elements of a row: the dimension that blocks run along.
+    pub(crate) fn cols(&self) -> usize {
+        *self.shape.last().expect("a tensor has a dimension")
+    }
+}
 
 /// What `--type` names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +103,6 @@ pub(crate) fn encode(dtype: Dtype, tensor: &Tensor, values: &[f32]) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::convert::tensors::Values;
 
     fn dtype(mix: Mix, name: &str, shape: &[usize]) -> Dtype {
         let values = vec![0.5; shape.iter().product()];

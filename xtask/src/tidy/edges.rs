@@ -37,7 +37,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("shoal-testkit", &["shoal-base"]),
-    ("xtask", &["shoal-base", "shoal-quant", "shoal-testkit"]),
+    ("xtask", &["shoal-base", "shoal-quant", "shoal-checkpoint", "shoal-testkit"]),
 ];
 
 /// The crate that tests may import anywhere, and nothing else may.

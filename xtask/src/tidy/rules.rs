@@ -17,9 +17,16 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
 /// Where the environment and the arguments may be read.
 const ENV_FILES: &[&str] = &["crates/cli/*", "xtask/*", "crates/*/examples/*", "crates/*/benches/*"];
 
-/// Where names of tensors may stand: the crate that knows models, and the tools that make files.
-const TENSOR_NAME_FILES: &[&str] =
-    &["crates/model/src/*", "crates/testkit/*", "xtask/*", "fuzz/*", "crates/cli/src/commands/inspect.rs"];
+/// Where names of tensors may stand: the crate that knows models, the folder that knows what the hub calls the same, and the tools
+/// that make files.
+const TENSOR_NAME_FILES: &[&str] = &[
+    "crates/model/src/*",
+    "crates/checkpoint/src/hub_layout/*",
+    "crates/testkit/*",
+    "xtask/*",
+    "fuzz/*",
+    "crates/cli/src/commands/inspect.rs",
+];
 
 /// Applies every rule to every file.
 pub(crate) fn check(files: &[SourceFile]) -> Vec<String> {

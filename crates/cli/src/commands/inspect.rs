@@ -5,7 +5,7 @@ use std::io::Write;
 
 use serde::Serialize;
 use shoal_base::Bytes;
-use shoal_checkpoint::{Checkpoint, TensorInfo};
+use shoal_checkpoint::{Checkpoint, Source, TensorInfo};
 use shoal_model::kv_cache::KvSizes;
 use shoal_model::{KvCache, ModelConfig};
 use shoal_text::{PromptStyle, Tokenizer};
@@ -123,7 +123,7 @@ fn report(checkpoint: &Checkpoint, context: usize) -> anyhow::Result<Report> {
         architecture: metadata.required_str("general.architecture")?.to_owned(),
         parameters: checkpoint.tensors().iter().map(TensorInfo::elements).sum(),
         file_bytes: checkpoint.file_bytes(),
-        parts: checkpoint.sources().len(),
+        parts: checkpoint.sources().iter().filter(|source| !matches!(source, Source::Computed(_))).count(),
         layers: common.num_hidden_layers,
         hidden_size: common.hidden_size,
         context_length: common.max_position_embeddings,

@@ -69,15 +69,18 @@ pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result
     Ok(serve(listener, engine, service, &serve_options)?)
 }
 
-/// What clients call the model: as it was called here, or as the file is.
+/// What clients call the model: as it was called here, or as the file or the folder is.
 fn served_name(asked: Option<&str>, loaded: &Loaded) -> String {
     match asked {
         _ if loaded.name == MINNOW => MINNOW.to_owned(),
         None => Catalogue::builtin().default_model().name.to_owned(),
         Some(asked) => {
             let path = Path::new(asked);
-            let stem = path.file_stem().filter(|_| path.extension().is_some_and(|ext| ext == "gguf"));
-            stem.map_or_else(|| asked.to_owned(), |stem| stem.to_string_lossy().into_owned())
+            match path.file_stem().filter(|_| path.extension().is_some_and(|ext| ext == "gguf")) {
+                Some(stem) => stem.to_string_lossy().into_owned(),
+                None if path.exists() => loaded.name.clone(),
+                None => asked.to_owned(),
+            }
         }
     }
 }

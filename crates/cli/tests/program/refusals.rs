@@ -51,7 +51,7 @@ fn a_folder_is_no_model() {
     let place = Place::new();
     place
         .run(&["run", arg(&place.path("bin")), "hi"])
-        .refused(&["is not a file", "expected a GGUF model file"]);
+        .refused(&["is a folder without config.json", "expected a GGUF file, or a folder"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Dot products of float weights (f32, f16, bf16, decoded to f32) with f32 activations.
+//! Dot products of float weights (f32, f16, bf16, e4m3 under scales, decoded to f32) with f32 activations.
 //!
 //! Shapes    W: rows of K · x: T tokens [K] · y [T, rows]
 //! Numerics  f32 products and sums in 16 lanes, added in one tree; the same lanes in every variant, which differ

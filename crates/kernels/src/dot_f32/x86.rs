@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use shoal_quant::Dtype;
 
-use super::direct::{self, Bf16, Element, F16, F32};
+use super::direct::{self, Bf16, F8, F16, F32, Format, Plain};
 use crate::isa::{Avx2, Avx512, AvxVnni};
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
@@ -21,23 +21,24 @@ macro_rules! variant {
             out: &mut Stripe<'_, f32>,
         ) {
             #[target_feature(enable = $features)]
-            fn with_features<E: Element<N>, const N: usize>(
+            fn with_features<F: Format>(
                 proof: $proof,
                 w: &Matrix,
                 rows: Range<usize>,
                 x: &[&[f32]],
                 out: &mut Stripe<'_, f32>,
             ) {
-                direct::multiply::<$proof, E, N>(proof, w, rows, x, out);
+                direct::multiply::<$proof, F>(proof, w, rows, x, out);
             }
             // SAFETY: a proof exists only where `isa` saw every feature named above.
             let run = |run: unsafe fn($proof, &Matrix, Range<usize>, &[&[f32]], &mut Stripe<'_, f32>)| unsafe {
                 run(proof, w, rows, x, out);
             };
             match w.dtype() {
-                Dtype::F32 => run(with_features::<F32, 64>),
-                Dtype::F16 => run(with_features::<F16, 32>),
-                Dtype::BF16 => run(with_features::<Bf16, 32>),
+                Dtype::F32 => run(with_features::<Plain<F32, 64>>),
+                Dtype::F16 => run(with_features::<Plain<F16, 32>>),
+                Dtype::BF16 => run(with_features::<Plain<Bf16, 32>>),
+                Dtype::F8_E4M3 => run(with_features::<F8>),
                 dtype => unreachable!("{dtype} is not a float format"),
             }
         }

@@ -290,6 +290,20 @@ impl<P: Products> Vector for P {
         unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(load_128(bytes)))) }
     }
     #[inline(always)]
+    fn load_f8(self, bytes: &[u8]) -> __m256 {
+        let bytes: &[u8; 8] = bytes.first_chunk().expect("a whole register");
+        // SAFETY: as above.
+        unsafe {
+            let codes = _mm_cvtepu8_epi16(_mm_cvtsi64_si128(i64::from_le_bytes(*bytes)));
+            let magnitude = _mm_and_si128(codes, _mm_set1_epi16(0x7F));
+            let sign = _mm_slli_epi16::<8>(_mm_xor_si128(codes, magnitude));
+            // See `shoal_quant::f8_e4m3`: an f16 whose exponent is too small by 8, with all bits set for NaN.
+            let nan = _mm_cmpeq_epi16(magnitude, _mm_set1_epi16(0x7F));
+            let half = _mm_or_si128(_mm_or_si128(_mm_slli_epi16::<7>(magnitude), sign), nan);
+            _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256.0))
+        }
+    }
+    #[inline(always)]
     fn store_floats(self, values: &mut [f32], a: __m256) {
         self.store_f(values.first_chunk_mut().expect("a whole register"), a);
     }

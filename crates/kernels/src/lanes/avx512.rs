@@ -266,6 +266,20 @@ impl Vector for Avx512 {
         unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(load_256(bytes)))) }
     }
     #[inline(always)]
+    fn load_f8(self, bytes: &[u8]) -> __m512 {
+        let bytes: &[u8; 16] = bytes.first_chunk().expect("a whole register");
+        // SAFETY: as above.
+        unsafe {
+            let codes = _mm256_cvtepu8_epi16(load_128(bytes));
+            let magnitude = _mm256_and_si256(codes, _mm256_set1_epi16(0x7F));
+            let sign = _mm256_slli_epi16::<8>(_mm256_xor_si256(codes, magnitude));
+            // See `shoal_quant::f8_e4m3`: an f16 whose exponent is too small by 8, with all bits set for NaN.
+            let nan = _mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x7F));
+            let half = _mm256_or_si256(_mm256_or_si256(_mm256_slli_epi16::<7>(magnitude), sign), nan);
+            _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256.0))
+        }
+    }
+    #[inline(always)]
     fn store_floats(self, values: &mut [f32], a: __m512) {
         self.store_f(values.first_chunk_mut().expect("a whole register"), a);
     }

@@ -129,6 +129,8 @@ pub(crate) trait Vector: Copy {
     fn load_f16(self, bytes: &[u8]) -> Self::Floats;
     /// A register of f32 made of the bf16 at the beginning of `bytes`.
     fn load_bf16(self, bytes: &[u8]) -> Self::Floats;
+    /// A register of f32 made of the e4m3 codes at the beginning of `bytes`.
+    fn load_f8(self, bytes: &[u8]) -> Self::Floats;
     /// A register of f32 to the beginning of `values`.
     fn store_floats(self, values: &mut [f32], a: Self::Floats);
     /// Memory as registers of bytes.

@@ -109,6 +109,7 @@ macro_rules! with_stored {
             dtype @ (shoal_quant::Dtype::F32
             | shoal_quant::Dtype::F16
             | shoal_quant::Dtype::BF16
+            | shoal_quant::Dtype::F8_E4M3
             | shoal_quant::Dtype::I32) => panic!("{dtype} has no codes"),
         }
     }};

@@ -9,7 +9,7 @@ mod keys;
 mod llama;
 mod moe;
 
-use shoal_checkpoint::Checkpoint;
+use shoal_checkpoint::{Checkpoint, Format};
 use shoal_kernels::rope::RopeLayout;
 
 pub use deepseek::DeepseekConfig;
@@ -126,7 +126,7 @@ impl ModelConfig {
         let found = checkpoint.metadata().required_str("general.architecture")?.to_owned();
         let keys = Keys { metadata: checkpoint.metadata(), architecture: &found };
         match found.as_str() {
-            "llama" => Ok(Self::Llama(keys.llama(checkpoint, RopeLayout::Interleaved)?)),
+            "llama" => Ok(Self::Llama(keys.llama(checkpoint, llama_layout(checkpoint.format()))?)),
             "qwen2" => Ok(Self::Llama(keys.llama(checkpoint, RopeLayout::Halves)?)),
             "deepseek2" => Ok(Self::Deepseek(keys.deepseek(checkpoint, None)?)),
             "deepseek32" => Ok(Self::Deepseek(keys.deepseek(checkpoint, Some(keys.indexer()?))?)),
@@ -196,5 +196,13 @@ impl ModelConfig {
     #[must_use]
     pub const fn rows_are_of_one_phase(&self) -> bool {
         !matches!(self, Self::Deepseek(_))
+    }
+}
+
+/// Whoever made a GGUF file of a Llama has put the rows of query and key in pairs; the hub's files have them in halves.
+const fn llama_layout(format: Format) -> RopeLayout {
+    match format {
+        Format::Gguf => RopeLayout::Interleaved,
+        Format::Safetensors => RopeLayout::Halves,
     }
 }

@@ -45,25 +45,13 @@ pub struct Extent {
     pub at: usize,
 }
 
-/// Gives each `(source_idx, offset, len)` its place in one buffer; also the length that the buffer needs.
-#[must_use]
-pub fn arrange<const N: usize>(places: [(usize, u64, usize); N]) -> ([Extent; N], usize) {
-    let mut end = 0;
-    let extents = places.map(|(source_idx, offset, len)| {
-        let at = end + (offset % ALIGN as u64) as usize;
-        end = (at + len).next_multiple_of(ALIGN);
-        Extent { source_idx, offset, len, at }
-    });
-    (extents, end)
-}
-
 /// Memory to fill.
 pub struct Fill {
     /// What the answer will be known by.
     pub ticket: u64,
     /// What to read; the places in memory do not overlap.
     pub extents: Vec<Extent>,
-    /// Where to: as long as [`arrange`] says.
+    /// Where to: long enough for the whole blocks of all places.
     pub buf: BlobBuf,
 }
 

@@ -76,8 +76,9 @@ fn pieces_of(extent: &Extent, buf_len: usize) -> impl Iterator<Item = Piece> + u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::arrange;
+    use crate::placement::Placement;
     use proptest::prelude::*;
+    use shoal_checkpoint::{Piece as StoredPiece, Place};
 
     #[test]
     fn a_read_goes_on_at_a_block_or_ends_with_the_file() {
@@ -91,9 +92,11 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_cover_every_byte_once_and_nothing_of_the_neighbour(
-            places in prop::array::uniform3((0usize..3, 0u64..1 << 40, 1usize..6 << 20)),
+            places in prop::array::uniform3((0usize..3, 0u64..1 << 40, 1u64..6 << 20)),
         ) {
-            let (extents, buf_len) = arrange(places);
+            let piece = |(source_idx, offset, bytes)| StoredPiece { codes: Place { source_idx, offset, bytes }, scales: None };
+            let stored = places.map(piece);
+            let Placement { extents, buf_len, .. } = Placement::new(stored.iter().map(|piece| (piece, None)));
             let pieces = pieces(&extents, buf_len);
             for extent in &extents {
                 let own = pieces.iter().filter(|p| p.source_idx == extent.source_idx);

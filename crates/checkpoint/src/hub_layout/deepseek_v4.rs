@@ -1,12 +1,12 @@
 //! V4's tensors: the checkpoint has names of its own, without `model.`, and one file name for each of them.
 
-use anyhow::Result;
-
-use super::tensors::{Tensors, Values};
+use super::tensors::Tensors;
+use crate::Error;
 
 impl Tensors<'_> {
-    /// Takes all tensors of the model; draft layers are left out.
-    pub(super) fn deepseek_v4(&mut self) -> Result<()> {
+    /// Takes all tensors of the model. Draft blocks are left out, whatever they hold: two of their matrices are one in a GGUF
+    /// file; so are the parts that see pictures.
+    pub(super) fn deepseek_v4(&mut self) -> Result<(), Error> {
         let config = self.config;
         let (hidden, vocab, streams) = (config.hidden_size, config.vocab_size, config.hc_mult);
         self.same("token_embd.weight".to_owned(), "embed.weight", &[vocab, hidden])?;
@@ -27,11 +27,14 @@ impl Tensors<'_> {
             self.compressed_attention(&block, &format!("{hub}attn."), config.compress_ratios[layer])?;
             self.v4_experts(&block, &format!("{hub}ffn."), layer < config.num_hash_layers)?;
         }
-        self.weights.leave_out("mtp.");
+        let others = ["mtp.", "vision.", "aligner.", "image_"];
+        self.shards.leave_out(|name| {
+            others.iter().any(|other| name.starts_with(other)) || name.ends_with(".gate.bias_vl")
+        });
         Ok(())
     }
 
-    fn hyper(&mut self, name: &str, hub: &str, rows: usize, scales: usize) -> Result<()> {
+    fn hyper(&mut self, name: &str, hub: &str, rows: usize, scales: usize) -> Result<(), Error> {
         let width = self.config.hc_mult * self.config.hidden_size;
         for (part, shape) in [("fn", vec![rows, width]), ("base", vec![rows]), ("scale", vec![scales])] {
             self.same(format!("{name}_{part}.weight"), &format!("{hub}_{part}"), &shape)?;
@@ -39,7 +42,7 @@ impl Tensors<'_> {
         Ok(())
     }
 
-    fn compressed_attention(&mut self, block: &str, hub: &str, ratio: usize) -> Result<()> {
+    fn compressed_attention(&mut self, block: &str, hub: &str, ratio: usize) -> Result<(), Error> {
         let config = self.config;
         let (hidden, heads, dim) = (config.hidden_size, config.num_attention_heads, config.head_dim());
         let (q_rank, groups, rank) = (config.q_lora_rank.unwrap_or(0), config.o_groups, config.o_lora_rank);
@@ -75,7 +78,7 @@ impl Tensors<'_> {
         Ok(())
     }
 
-    fn compressor(&mut self, name: &str, hub: &str, ratio: usize, width: usize) -> Result<()> {
+    fn compressor(&mut self, name: &str, hub: &str, ratio: usize, width: usize) -> Result<(), Error> {
         let (hidden, columns) = (self.config.hidden_size, if ratio == 4 { 2 * width } else { width });
         for (part, hub_part, shape) in [
             ("kv", "wkv.weight", vec![columns, hidden]),
@@ -88,30 +91,25 @@ impl Tensors<'_> {
         Ok(())
     }
 
-    fn v4_experts(&mut self, block: &str, hub: &str, hashed: bool) -> Result<()> {
+    fn v4_experts(&mut self, block: &str, hub: &str, hashed: bool) -> Result<(), Error> {
         let config = self.config;
         let (hidden, count, width) =
             (config.hidden_size, config.n_routed_experts, config.moe_intermediate_size);
         self.same(format!("{block}ffn_gate_inp.weight"), &format!("{hub}gate.weight"), &[count, hidden])?;
+        let bias = format!("{hub}gate.bias");
         if hashed {
-            let shape = [config.vocab_size, config.num_experts_per_tok];
-            let ids = self.weights.take_ids(&format!("{hub}gate.tid2eid"), &shape)?;
-            self.push_values(format!("{block}ffn_gate_tid2eid.weight"), &shape, Values::Ids(ids));
+            let (rows, cols) = (config.vocab_size, config.num_experts_per_tok);
+            self.ids(format!("{block}ffn_gate_tid2eid.weight"), &format!("{hub}gate.tid2eid"), rows, cols)?;
             // Some files have it, and nothing reads it.
-            self.weights.leave_out(&format!("{hub}gate.bias"));
+            self.shards.leave_out(|name| name == bias);
         } else {
-            self.same(format!("{block}exp_probs_b.bias"), &format!("{hub}gate.bias"), &[count])?;
+            self.same(format!("{block}exp_probs_b.bias"), &bias, &[count])?;
         }
         let shared_width = config.n_shared_experts * width;
         for (part, w) in [("gate", "w1"), ("up", "w3"), ("down", "w2")] {
             let shape = |width: usize| if part == "down" { [hidden, width] } else { [width, hidden] };
-            let [rows, cols] = shape(width);
-            let mut values = Vec::with_capacity(count * rows * cols);
-            for expert in 0..count {
-                values
-                    .extend(self.weights.take(&format!("{hub}experts.{expert}.{w}.weight"), &[rows, cols])?);
-            }
-            self.push(format!("{block}ffn_{part}_exps.weight"), &[count, rows, cols], values);
+            let name = |expert: usize| format!("{hub}experts.{expert}.{w}.weight");
+            self.stack(format!("{block}ffn_{part}_exps.weight"), name, shape(width))?;
             if shared_width > 0 {
                 let name = format!("{hub}shared_experts.{w}.weight");
                 self.same(format!("{block}ffn_{part}_shexp.weight"), &name, &shape(shared_width))?;
