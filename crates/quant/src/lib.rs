@@ -13,10 +13,17 @@ pub mod dtype;
 pub mod encode;
 pub mod rows;
 
+pub mod iq1_m;
+pub mod iq1_s;
+pub mod iq2_s;
+pub mod iq2_xs;
 pub mod iq2_xxs;
+pub mod iq3_s;
+pub mod iq3_xxs;
 pub mod iq4_nl;
 pub mod iq4_xs;
 pub mod mxfp4;
+pub mod nvfp4;
 pub mod q2_k;
 pub mod q3_k;
 pub mod q4_0;
@@ -30,6 +37,7 @@ pub mod q8_0;
 
 mod bits;
 mod floats;
+mod grid;
 
 pub use dtype::Dtype;
 pub use encode::{NoEncoder, encode_row};

@@ -3,7 +3,8 @@
 //! One `match` chooses the format; the loop over blocks stands in each arm, with every length a constant.
 
 use crate::{Dtype, floats};
-use crate::{iq2_xxs, iq4_nl, iq4_xs, mxfp4, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0};
+use crate::{iq1_m, iq1_s, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs, iq4_nl, iq4_xs, mxfp4, nvfp4};
+use crate::{q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0};
 
 /// Unpacks blocks into codes, scales and mins: `value[i] = scale[i / sub] * code[i] - min[i / sub]`, where `sub` is
 /// [`Dtype::sub_block_len`].
@@ -75,14 +76,35 @@ pub fn unpack_blocks(dtype: Dtype, bytes: &[u8], codes: &mut [i8], scales: &mut 
         Dtype::IQ2_XXS => {
             symmetric!(iq2_xxs);
         }
+        Dtype::IQ2_XS => {
+            symmetric!(iq2_xs);
+        }
+        Dtype::IQ3_XXS => {
+            symmetric!(iq3_xxs);
+        }
+        Dtype::IQ1_S => {
+            symmetric!(iq1_s);
+        }
         Dtype::IQ4_NL => {
             symmetric!(iq4_nl);
+        }
+        Dtype::IQ3_S => {
+            symmetric!(iq3_s);
+        }
+        Dtype::IQ2_S => {
+            symmetric!(iq2_s);
         }
         Dtype::IQ4_XS => {
             symmetric!(iq4_xs);
         }
+        Dtype::IQ1_M => {
+            symmetric!(iq1_m);
+        }
         Dtype::MXFP4 => {
             symmetric!(mxfp4);
+        }
+        Dtype::NVFP4 => {
+            symmetric!(nvfp4);
         }
     }
 }
