@@ -4,7 +4,7 @@
 
 use shoal_quant::{iq1_m, iq1_s};
 
-use super::patterns::{Patterned, first_f16_times, part, scale_and_half, two_groups, words};
+use super::patterns::{Eights, eights, eights_as_words, first_f16_times, part, scale_and_half, two_words};
 use super::{Codes, FourCodes, Raw, Scales, Stored};
 use crate::lanes::{Blocks, Vector, columns_16};
 
@@ -12,7 +12,7 @@ use crate::lanes::{Blocks, Vector, columns_16};
 const OFFSET_LOG2: u32 = 4;
 
 /// The raised codes with their offset.
-static GRID: [u64; 2048] = words(&iq1_s::GRID, 8, 1 + (1 << OFFSET_LOG2));
+static GRID: [u64; 2048] = eights_as_words(&iq1_s::GRID, 8, 1 + (1 << OFFSET_LOG2));
 
 /// `raised` without two where byte `byte` of `word` has one of the bits `bits`.
 #[inline(always)]
@@ -22,7 +22,7 @@ fn lowered<V: Vector>(v: V, raised: V::Ints, word: V::Ints, byte: usize, bits: u
 
 pub(crate) struct Iq1S;
 
-impl Patterned<{ iq1_s::BYTES }> for Iq1S {
+impl Eights<{ iq1_s::BYTES }> for Iq1S {
     #[inline(always)]
     fn patterns(block: &[u8; iq1_s::BYTES], group: usize) -> [u64; 4] {
         let low = part::<4>(block, iq1_s::QS + 4 * group);
@@ -41,7 +41,8 @@ impl Stored<{ iq1_s::BYTES }> for Iq1S {
     fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq1_s::BYTES }>, span: usize) -> Raw<V> {
         // Both groups' 16 bits are in one word, the direction on top of each.
         let directions = v.words(blocks, iq1_s::QH + 4 * span);
-        two_groups::<V, Self, _>(v, blocks, span, [directions; 2])
+        let directions = two_words(v, directions, directions);
+        [eights::<V, Self, _>(v, blocks, 2 * span), eights::<V, Self, _>(v, blocks, 2 * span + 1), directions]
     }
     #[inline(always)]
     fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
@@ -63,7 +64,7 @@ impl Stored<{ iq1_s::BYTES }> for Iq1S {
 
 pub(crate) struct Iq1M;
 
-impl Patterned<{ iq1_m::BYTES }> for Iq1M {
+impl Eights<{ iq1_m::BYTES }> for Iq1M {
     #[inline(always)]
     fn patterns(block: &[u8; iq1_m::BYTES], group: usize) -> [u64; 4] {
         let low = part::<4>(block, 4 * group);
@@ -82,7 +83,8 @@ impl Stored<{ iq1_m::BYTES }> for Iq1M {
     fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq1_m::BYTES }>, span: usize) -> Raw<V> {
         // Each pattern's nibble has its direction on top.
         let directions = v.words(blocks, iq1_m::QH + 4 * span);
-        two_groups::<V, Self, _>(v, blocks, span, [directions; 2])
+        let directions = two_words(v, directions, directions);
+        [eights::<V, Self, _>(v, blocks, 2 * span), eights::<V, Self, _>(v, blocks, 2 * span + 1), directions]
     }
     #[inline(always)]
     fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {

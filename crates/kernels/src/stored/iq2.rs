@@ -3,8 +3,8 @@
 use shoal_quant::{iq2_s, iq2_xs, iq2_xxs};
 
 use super::patterns::{
-    Patterned, even_signs, first_f16_times, part, scale_and_half, two_groups, two_signed, with_even_parity,
-    words,
+    Eights, eights, eights_as_words, even_signs, first_f16_times, part, scale_and_half, two_signed,
+    two_words, with_even_parity,
 };
 use super::{Codes, FourCodes, Raw, Scales, Stored};
 use crate::lanes::{Blocks, Vector, columns_16};
@@ -14,14 +14,14 @@ const OFFSET_LOG2: u32 = 6;
 
 pub(crate) struct Iq2Xxs;
 
-static IQ2_XXS_GRID: [u64; 256] = words(&iq2_xxs::GRID, 1, 0);
+static IQ2_XXS_GRID: [u64; 256] = eights_as_words(&iq2_xxs::GRID, 1, 0);
 
 /// Where group `group` of a block of IQ2_XXS begins: four indices and a word.
 const fn group_at(group: usize) -> usize {
     2 + 8 * group
 }
 
-impl Patterned<{ iq2_xxs::BYTES }> for Iq2Xxs {
+impl Eights<{ iq2_xxs::BYTES }> for Iq2Xxs {
     #[inline(always)]
     fn patterns(block: &[u8; iq2_xxs::BYTES], group: usize) -> [u64; 4] {
         part::<4>(block, group_at(group)).map(|index| IQ2_XXS_GRID[usize::from(index)])
@@ -37,7 +37,8 @@ impl Stored<{ iq2_xxs::BYTES }> for Iq2Xxs {
     #[inline(always)]
     fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_xxs::BYTES }>, span: usize) -> Raw<V> {
         let [_, first, _, second] = columns_16(v, blocks, group_at(2 * span));
-        two_groups::<V, Self, _>(v, blocks, span, [even_signs(v, first), even_signs(v, second)])
+        let signs = two_words(v, even_signs(v, first), even_signs(v, second));
+        [eights::<V, Self, _>(v, blocks, 2 * span), eights::<V, Self, _>(v, blocks, 2 * span + 1), signs]
     }
     #[inline(always)]
     fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
@@ -62,9 +63,9 @@ impl Stored<{ iq2_xxs::BYTES }> for Iq2Xxs {
 
 pub(crate) struct Iq2Xs;
 
-static IQ2_XS_GRID: [u64; 512] = words(&iq2_xs::GRID, 1, 0);
+static IQ2_XS_GRID: [u64; 512] = eights_as_words(&iq2_xs::GRID, 1, 0);
 
-impl Patterned<{ iq2_xs::BYTES }> for Iq2Xs {
+impl Eights<{ iq2_xs::BYTES }> for Iq2Xs {
     #[inline(always)]
     fn patterns(block: &[u8; iq2_xs::BYTES], group: usize) -> [u64; 4] {
         let four = u64::from_le_bytes(*part(block, iq2_xs::QS + 8 * group));
@@ -95,7 +96,8 @@ impl Stored<{ iq2_xs::BYTES }> for Iq2Xs {
         let [a, b, c, d] = columns_16(v, blocks, iq2_xs::QS + 16 * span);
         let first = with_even_parity(v, upper_sevens(v, a, b));
         let second = with_even_parity(v, upper_sevens(v, c, d));
-        two_groups::<V, Self, _>(v, blocks, span, [first, second])
+        let signs = two_words(v, first, second);
+        [eights::<V, Self, _>(v, blocks, 2 * span), eights::<V, Self, _>(v, blocks, 2 * span + 1), signs]
     }
     #[inline(always)]
     fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
@@ -121,9 +123,9 @@ fn sixteen_nibbles<V: Vector, const B: usize>(v: V, blocks: &Blocks<'_, V, B>, a
 
 pub(crate) struct Iq2S;
 
-static IQ2_S_GRID: [u64; 1024] = words(&iq2_s::GRID, 1, 0);
+static IQ2_S_GRID: [u64; 1024] = eights_as_words(&iq2_s::GRID, 1, 0);
 
-impl Patterned<{ iq2_s::BYTES }> for Iq2S {
+impl Eights<{ iq2_s::BYTES }> for Iq2S {
     #[inline(always)]
     fn patterns(block: &[u8; iq2_s::BYTES], group: usize) -> [u64; 4] {
         let low = part::<4>(block, iq2_s::QS + 4 * group);
@@ -141,7 +143,8 @@ impl Stored<{ iq2_s::BYTES }> for Iq2S {
     #[inline(always)]
     fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_s::BYTES }>, span: usize) -> Raw<V> {
         let at = iq2_s::SIGNS + 8 * span;
-        two_groups::<V, Self, _>(v, blocks, span, [v.words(blocks, at), v.words(blocks, at + 4)])
+        let signs = two_words(v, v.words(blocks, at), v.words(blocks, at + 4));
+        [eights::<V, Self, _>(v, blocks, 2 * span), eights::<V, Self, _>(v, blocks, 2 * span + 1), signs]
     }
     #[inline(always)]
     fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {

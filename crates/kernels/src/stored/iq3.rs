@@ -3,23 +3,22 @@
 use shoal_quant::{iq3_s, iq3_xxs};
 
 use super::patterns::{
-    Patterned, even_signs, first_f16_times, part, scale_and_half, two_groups, two_signed, words,
+    Fours, even_signs, first_f16_times, fours, fours_as_words, part, scale_and_half, two_signed, two_words,
 };
 use super::{Codes, FourCodes, Raw, Scales, Stored};
 use crate::lanes::{Blocks, Vector, columns_16};
 
 pub(crate) struct Iq3Xxs;
 
-static IQ3_XXS_GRID: [u64; 256] = words(&iq3_xxs::GRID, 1, 0);
+static IQ3_XXS_GRID: [u32; 256] = fours_as_words(&iq3_xxs::GRID);
 
 /// What is added to codes of IQ3_XXS, whose magnitudes are up to 62.
 const IQ3_XXS_OFFSET_LOG2: u32 = 6;
 
-impl Patterned<{ iq3_xxs::BYTES }> for Iq3Xxs {
+impl Fours<{ iq3_xxs::BYTES }> for Iq3Xxs {
     #[inline(always)]
-    fn patterns(block: &[u8; iq3_xxs::BYTES], group: usize) -> [u64; 4] {
-        let eight = part::<8>(block, iq3_xxs::QS + 8 * group).map(|index| IQ3_XXS_GRID[usize::from(index)]);
-        [0, 2, 4, 6].map(|i| eight[i] | eight[i + 1] << 32)
+    fn patterns(block: &[u8; iq3_xxs::BYTES], group: usize) -> [u32; 8] {
+        part::<8>(block, iq3_xxs::QS + 8 * group).map(|index| IQ3_XXS_GRID[usize::from(index)])
     }
 }
 
@@ -33,7 +32,8 @@ impl Stored<{ iq3_xxs::BYTES }> for Iq3Xxs {
     fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq3_xxs::BYTES }>, span: usize) -> Raw<V> {
         let at = iq3_xxs::WORDS + 8 * span;
         let [first, second] = [v.words(blocks, at), v.words(blocks, at + 4)];
-        two_groups::<V, Self, _>(v, blocks, span, [even_signs(v, first), even_signs(v, second)])
+        let signs = two_words(v, even_signs(v, first), even_signs(v, second));
+        [fours::<V, Self, _>(v, blocks, 2 * span), fours::<V, Self, _>(v, blocks, 2 * span + 1), signs]
     }
     #[inline(always)]
     fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
@@ -60,18 +60,21 @@ impl Stored<{ iq3_xxs::BYTES }> for Iq3Xxs {
 
 pub(crate) struct Iq3S;
 
-static IQ3_S_GRID: [u64; 512] = words(&iq3_s::GRID, 1, 0);
+static IQ3_S_GRID: [u32; 512] = fours_as_words(&iq3_s::GRID);
 
 /// What is added to codes of IQ3_S, whose magnitudes are up to 15.
 const IQ3_S_OFFSET_LOG2: u32 = 4;
 
-impl Patterned<{ iq3_s::BYTES }> for Iq3S {
+impl Fours<{ iq3_s::BYTES }> for Iq3S {
     #[inline(always)]
-    fn patterns(block: &[u8; iq3_s::BYTES], group: usize) -> [u64; 4] {
+    fn patterns(block: &[u8; iq3_s::BYTES], group: usize) -> [u32; 8] {
         let low = part::<8>(block, iq3_s::QS + 8 * group);
         let ninth = usize::from(block[iq3_s::QH + group]);
-        let eight = [0, 1, 2, 3, 4, 5, 6, 7].map(|i| IQ3_S_GRID[usize::from(low[i]) | (ninth >> i & 1) << 8]);
-        [0, 2, 4, 6].map(|i| eight[i] | eight[i + 1] << 32)
+        let mut out = [0; 8];
+        for i in 0..8 {
+            out[i] = IQ3_S_GRID[usize::from(low[i]) | (ninth >> i & 1) << 8];
+        }
+        out
     }
 }
 
@@ -84,7 +87,8 @@ impl Stored<{ iq3_s::BYTES }> for Iq3S {
     #[inline(always)]
     fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq3_s::BYTES }>, span: usize) -> Raw<V> {
         let at = iq3_s::SIGNS + 8 * span;
-        two_groups::<V, Self, _>(v, blocks, span, [v.words(blocks, at), v.words(blocks, at + 4)])
+        let signs = two_words(v, v.words(blocks, at), v.words(blocks, at + 4));
+        [fours::<V, Self, _>(v, blocks, 2 * span), fours::<V, Self, _>(v, blocks, 2 * span + 1), signs]
     }
     #[inline(always)]
     fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {

@@ -1,29 +1,47 @@
 //! What the formats with a table of patterns share: groups of four or eight codes by index, and signs by bits.
 //!
 //! No instruction below AVX-512 VBMI looks hundreds of entries up at once, so each row fetches its own with plain loads,
-//! 32 codes of it make half of a register by row, and from there on all is done by column. Codes come out of the table
-//! as magnitudes, and signs are put on them afterwards.
+//! and from there on all is done by column. Patterns of eight codes are put together in registers. Those of four are twice
+//! as many, too many to write out for every row, and go through memory, each being one row's element of one column.
+//! Codes come out of the table as magnitudes, and signs are put on them afterwards.
 
 use super::{FourCodes, Raw, Scales, where_own_bit};
 use crate::lanes::{Blocks, Columns, Vector, by_column, written_out};
 
-/// A format whose groups are indices into a table, in blocks of `BYTES` bytes.
-pub(super) trait Patterned<const BYTES: usize> {
-    /// The 32 codes of group `group` of one block, eight to a word, as the table has them.
+/// A format with patterns of eight codes, in blocks of `BYTES` bytes.
+pub(super) trait Eights<const BYTES: usize> {
+    /// The patterns of group `group` of one block, as the table has them.
     fn patterns(block: &[u8; BYTES], group: usize) -> [u64; 4];
 }
 
+/// A format with patterns of four codes, in blocks of `BYTES` bytes.
+pub(super) trait Fours<const BYTES: usize> {
+    /// The patterns of group `group` of one block, as the table has them.
+    fn patterns(block: &[u8; BYTES], group: usize) -> [u32; 8];
+}
+
 /// A table as words, the first code in the lowest byte: of each code `factor` times that plus `offset`.
-pub(super) const fn words<const LEN: usize, const COUNT: usize>(
-    grid: &[[i8; LEN]; COUNT],
+pub(super) const fn eights_as_words<const COUNT: usize>(
+    grid: &[[i8; 8]; COUNT],
     factor: i8,
     offset: i8,
 ) -> [u64; COUNT] {
     let mut words = [0; COUNT];
     let mut at = 0;
-    while at < LEN * COUNT {
-        let code = factor * grid[at / LEN][at % LEN] + offset;
-        words[at / LEN] |= (code as u8 as u64) << (8 * (at % LEN));
+    while at < 8 * COUNT {
+        let code = factor * grid[at / 8][at % 8] + offset;
+        words[at / 8] |= (code as u8 as u64) << (8 * (at % 8));
+        at += 1;
+    }
+    words
+}
+
+/// A table as words, the first code in the lowest byte.
+pub(super) const fn fours_as_words<const COUNT: usize>(grid: &[[i8; 4]; COUNT]) -> [u32; COUNT] {
+    let mut words = [0; COUNT];
+    let mut at = 0;
+    while at < 4 * COUNT {
+        words[at / 4] |= (grid[at / 4][at % 4] as u8 as u32) << (8 * (at % 4));
         at += 1;
     }
     words
@@ -35,21 +53,9 @@ pub(super) fn part<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
     block[at..].first_chunk().expect("the part lies within the block")
 }
 
-/// The patterns of two groups of every row, by column, and a word of each row for each of them.
+/// By column the patterns of a group of every row.
 #[inline(always)]
-pub(super) fn two_groups<V: Vector, F: Patterned<B>, const B: usize>(
-    v: V,
-    blocks: &Blocks<'_, V, B>,
-    span: usize,
-    words: [V::Ints; 2],
-) -> Raw<V> {
-    let mut more = [v.zero(); 8];
-    [more[0], more[1]] = words;
-    [group::<V, F, B>(v, blocks, 2 * span), group::<V, F, B>(v, blocks, 2 * span + 1), more]
-}
-
-#[inline(always)]
-fn group<V: Vector, F: Patterned<B>, const B: usize>(
+pub(super) fn eights<V: Vector, F: Eights<B>, const B: usize>(
     v: V,
     blocks: &Blocks<'_, V, B>,
     group: usize,
@@ -63,6 +69,50 @@ fn group<V: Vector, F: Patterned<B>, const B: usize>(
         rows[i] = v.rows_8_by_4(pair);
     });
     by_column(v, rows)
+}
+
+/// By column the patterns of a group of every row.
+#[inline(always)]
+pub(super) fn fours<V: Vector, F: Fours<B>, const B: usize>(
+    v: V,
+    blocks: &Blocks<'_, V, B>,
+    group: usize,
+) -> Columns<V> {
+    let mut memory = [[0; 64]; 8];
+    fetch_fours::<V, F, B>(blocks, group, &mut memory);
+    let memory = V::as_bytes_mut(&mut memory);
+    let mut columns = [v.zero(); 8];
+    for k in 0..8 {
+        columns[k] = v.load(&memory[k]);
+    }
+    columns
+}
+
+/// Writes the patterns of a group: the k-th of every row to register k.
+///
+/// Not inlined: written out for every row and group it would not fit into the cache of instructions. It has no
+/// instruction that is not everywhere.
+#[inline(never)]
+fn fetch_fours<V: Vector, F: Fours<B>, const B: usize>(
+    blocks: &Blocks<'_, V, B>,
+    group: usize,
+    memory: &mut [[u8; 64]; 8],
+) {
+    let elements = memory.as_flattened_mut().as_chunks_mut::<4>().0;
+    for row in 0..V::ROWS {
+        let patterns = F::patterns(blocks.part(row, 0), group);
+        for k in 0..8 {
+            elements[k * V::ROWS + row] = patterns[k].to_le_bytes();
+        }
+    }
+}
+
+/// A word of every row for each of two groups, as the third part of what is kept of a span.
+#[inline(always)]
+pub(super) fn two_words<V: Vector>(v: V, first: V::Ints, second: V::Ints) -> Columns<V> {
+    let mut columns = [v.zero(); 8];
+    [columns[0], columns[1]] = [first, second];
+    columns
 }
 
 /// The eighth sign of seven, for the exclusive or of their two nibbles: negative where an odd number of them is.
