@@ -272,6 +272,7 @@ mod tests {
             Dtype::Q2_K => &[80, 82],
             Dtype::Q3_K => &[108],
             Dtype::Q6_K => &[208],
+            Dtype::IQ1_M | Dtype::NVFP4 => &[],
             _ => &[0],
         };
         for block in bytes.chunks_mut(dtype.block_bytes()) {
@@ -281,6 +282,10 @@ mod tests {
                 block[4..].iter_mut().for_each(|code| *code ^= u8::from(*code & 0x7F == 0x7F));
             } else if dtype == Dtype::MXFP4 {
                 block[0] = 120 + block[0] % 16;
+            } else if dtype == Dtype::IQ1_M {
+                // The same exponent: the upper halves of these bytes are the upper half of d.
+                block[55] = block[55] & 0x8F | 0x20;
+                block[53] = block[53] & 0x3F | 0x80;
             } else {
                 for &at in f16_at {
                     block[at + 1] = block[at + 1] & 0x83 | 0x28;

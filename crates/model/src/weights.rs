@@ -98,6 +98,11 @@ impl<'a> Binder<'a> {
         if trimmed(&tensor.shape) != trimmed(&expected) {
             return Err(Error::WrongShape { name: name.to_owned(), expected, found: tensor.shape.clone() });
         }
+        // Weights in NVFP4 may have one more factor, in a tensor beside them. Without it they would be silently wrong.
+        if tensor.dtype == Dtype::NVFP4 && self.has(&name.replace(".weight", ".scale")) {
+            let (expected, found) = ("weights without a factor of their own", "NVFP4 with a tensor `.scale`");
+            return Err(Error::WrongType { name: name.to_owned(), expected, found });
+        }
         Ok(tensor)
     }
 

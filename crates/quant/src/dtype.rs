@@ -36,12 +36,26 @@ pub enum Dtype {
     Q6_K,
     /// 256 weights of about 2 bits: groups of eight from a table of 256 patterns, with signs.
     IQ2_XXS,
+    /// As `IQ2_XXS` with 512 patterns and sixteen sub-blocks.
+    IQ2_XS,
+    /// 256 weights of about 3 bits: groups of four from a table of 256 patterns, with signs.
+    IQ3_XXS,
+    /// 256 weights of about 1.6 bits: groups of eight from a table of 2048 patterns of -1, 0 and 1.
+    IQ1_S,
     /// 32 weights of 4 bits through a table of 16 unevenly spaced values.
     IQ4_NL,
+    /// As `IQ3_XXS` with 512 patterns and every sign stored.
+    IQ3_S,
+    /// As `IQ2_XS` with 1024 patterns and every sign stored.
+    IQ2_S,
     /// As `IQ4_NL` in super-blocks of 256 with eight scales.
     IQ4_XS,
+    /// As `IQ1_S` in sixteen sub-blocks.
+    IQ1_M,
     /// 32 weights of 4-bit floating point with a power-of-two scale (OCP microscaling).
     MXFP4,
+    /// 64 weights of 4-bit floating point; four sub-blocks with a scale of 8-bit floating point.
+    NVFP4,
     /// 128 weights of 8-bit floating point, one f32 scale: made in memory of official checkpoints, in no file.
     F8_E4M3,
 }
@@ -73,11 +87,18 @@ impl Dtype {
         Self::Q5_K,
         Self::Q6_K,
         Self::IQ2_XXS,
+        Self::IQ2_XS,
+        Self::IQ3_XXS,
+        Self::IQ1_S,
         Self::IQ4_NL,
+        Self::IQ3_S,
+        Self::IQ2_S,
         Self::IQ4_XS,
         Self::I32,
+        Self::IQ1_M,
         Self::BF16,
         Self::MXFP4,
+        Self::NVFP4,
     ];
 
     const fn facts(self) -> Facts {
@@ -99,11 +120,18 @@ impl Dtype {
             Self::Q5_K => row(13, "Q5_K", [256, 176, 32], true),
             Self::Q6_K => row(14, "Q6_K", [256, 210, 16], false),
             Self::IQ2_XXS => row(16, "IQ2_XXS", [256, 66, 32], false),
+            Self::IQ2_XS => row(17, "IQ2_XS", [256, 74, 16], false),
+            Self::IQ3_XXS => row(18, "IQ3_XXS", [256, 98, 32], false),
+            Self::IQ1_S => row(19, "IQ1_S", [256, 50, 32], false),
             Self::IQ4_NL => row(20, "IQ4_NL", [32, 18, 32], false),
+            Self::IQ3_S => row(21, "IQ3_S", [256, 110, 32], false),
+            Self::IQ2_S => row(22, "IQ2_S", [256, 82, 16], false),
             Self::IQ4_XS => row(23, "IQ4_XS", [256, 136, 32], false),
             Self::I32 => row(26, "I32", [1, 4, 1], false),
+            Self::IQ1_M => row(29, "IQ1_M", [256, 56, 16], false),
             Self::BF16 => row(30, "BF16", [1, 2, 1], false),
             Self::MXFP4 => row(39, "MXFP4", [32, 17, 32], false),
+            Self::NVFP4 => row(40, "NVFP4", [64, 36, 16], false),
             Self::F8_E4M3 => Facts { ggml_id: None, ..row(0, "F8_E4M3", [128, 132, 128], false) },
         }
     }
@@ -199,7 +227,7 @@ mod tests {
             assert_eq!(format!("{dtype:?}"), dtype.name());
             assert!(Dtype::ALL[..idx].iter().all(|other| other.ggml_id() < dtype.ggml_id()));
         }
-        for unknown in [4, 5, 9, 15, 17, 38, 40, u32::MAX] {
+        for unknown in [4, 5, 9, 15, 24, 38, 41, u32::MAX] {
             assert_eq!(Dtype::from_ggml(unknown), None);
         }
     }

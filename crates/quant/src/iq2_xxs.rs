@@ -7,6 +7,7 @@
 //! Value    scale * magnitude * sign, magnitudes from {8, 25, 43}
 
 use crate::bits::{f16_at, u32_at};
+use crate::grid;
 
 /// Weights of a block.
 pub const LEN: usize = 256;
@@ -15,15 +16,11 @@ pub const BYTES: usize = 66;
 /// Sub-blocks of a block.
 pub const SUBS: usize = 8;
 
-/// The 256 groups of eight magnitudes.
-pub static GRID: [[i8; 8]; 256] = unpack_grid();
+/// What each magnitude may be.
+pub(crate) const MAGNITUDES: [i8; 3] = [8, 25, 43];
 
-/// Seven sign bits completed to eight, of which an even number is set.
-#[inline(always)]
-#[must_use]
-pub const fn with_even_parity(signs: u8) -> u8 {
-    (signs & 127) | (((signs & 127).count_ones() as u8 & 1) << 7)
-}
+/// The 256 groups of eight magnitudes.
+pub static GRID: [[i8; 8]; 256] = grid::unpack(&GRID_PACKED, &MAGNITUDES);
 
 /// Unpacks a block: codes are signed magnitudes, one scale for 32 weights.
 #[inline(always)]
@@ -35,29 +32,13 @@ pub fn unpack_block(block: &[u8; BYTES], codes: &mut [i8; LEN], scales: &mut [f3
         scales[k] = d * (0.5 + (word >> 28) as f32) * 0.25;
         for i in 0..4 {
             let magnitudes = &GRID[usize::from(block[at + i])];
-            let signs = with_even_parity((word >> (7 * i)) as u8);
-            for j in 0..8 {
-                // All ones where the sign is minus: (x ^ -1) + 1 is -x.
-                let minus = -(((signs >> j) & 1) as i8);
-                codes[32 * k + 8 * i + j] = (magnitudes[j] ^ minus) - minus;
-            }
+            let signs = grid::with_even_parity((word >> (7 * i)) as u8);
+            grid::put_signed(&mut codes[32 * k + 8 * i..], magnitudes, signs);
         }
     }
 }
 
-const fn unpack_grid() -> [[i8; 8]; 256] {
-    const MAGNITUDES: [i8; 3] = [8, 25, 43];
-    let mut grid = [[0; 8]; 256];
-    let mut idx = 0;
-    while idx < 2048 {
-        let choice = (GRID_PACKED[idx / 8] >> (2 * (idx % 8))) & 3;
-        grid[idx / 8][idx % 8] = MAGNITUDES[choice as usize];
-        idx += 1;
-    }
-    grid
-}
-
-/// The table as the format defines it: two bits a magnitude, the first in the lowest bits.
+/// The table as the format defines it, packed as [`crate::grid`] says.
 #[rustfmt::skip]
 const GRID_PACKED: [u16; 256] = [
     0x0000, 0x0002, 0x0005, 0x0008, 0x000a, 0x0011, 0x0014, 0x0020, 0x0022, 0x0028, 0x002a, 0x0041,
@@ -83,19 +64,3 @@ const GRID_PACKED: [u16; 256] = [
     0x9180, 0x9245, 0x9400, 0x9422, 0x9444, 0x9551, 0x9881, 0x9920, 0xa002, 0xa050, 0xa085, 0xa109,
     0xa200, 0xa418, 0xa850, 0xa904,
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_group_is_different_and_every_sign_byte_even() {
-        for idx in 0..256 {
-            assert!(GRID[..idx].iter().all(|other| *other != GRID[idx]), "group {idx}");
-        }
-        for signs in 0..128 {
-            assert_eq!(with_even_parity(signs).count_ones() % 2, 0);
-            assert_eq!(with_even_parity(signs) & 127, signs);
-        }
-    }
-}

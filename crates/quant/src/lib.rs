@@ -17,10 +17,17 @@ pub mod packed;
 pub mod rows;
 
 pub mod f8_e4m3;
+pub mod iq1_m;
+pub mod iq1_s;
+pub mod iq2_s;
+pub mod iq2_xs;
 pub mod iq2_xxs;
+pub mod iq3_s;
+pub mod iq3_xxs;
 pub mod iq4_nl;
 pub mod iq4_xs;
 pub mod mxfp4;
+pub mod nvfp4;
 pub mod q2_k;
 pub mod q3_k;
 pub mod q4_0;
@@ -35,6 +42,7 @@ pub mod synthetic;
 
 mod bits;
 mod floats;
+mod grid;
 
 pub use dtype::Dtype;
 pub use encode::{NoEncoder, encode_row};

@@ -3,7 +3,8 @@
 //! One `match` chooses the format; the loop over blocks stands in each arm, with every length a constant.
 
 use crate::{Dtype, f8_e4m3, floats};
-use crate::{iq2_xxs, iq4_nl, iq4_xs, mxfp4, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0};
+use crate::{iq1_m, iq1_s, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs, iq4_nl, iq4_xs, mxfp4, nvfp4};
+use crate::{q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0};
 
 /// Unpacks blocks into codes, scales and mins: `value[i] = scale[i / sub] * code[i] - min[i / sub]`, where `sub` is
 /// [`Dtype::sub_block_len`].
@@ -24,66 +25,45 @@ pub fn unpack_blocks(dtype: Dtype, bytes: &[u8], codes: &mut [i8], scales: &mut 
     /// The loop over blocks with the format's name put in: with a function in its place, a caller that compiles this
     /// for its own instruction set would get calls where it wants loops.
     macro_rules! symmetric {
-        ($format:ident) => {
+        ($format:ident) => {{
             let outs = codes.as_chunks_mut().0.iter_mut().zip(scales.as_chunks_mut().0);
             for (block, (codes, scales)) in bytes.as_chunks().0.iter().zip(outs) {
                 $format::unpack_block(block, codes, scales);
             }
-        };
+        }};
     }
     macro_rules! with_mins {
-        ($format:ident) => {
+        ($format:ident) => {{
             let affine = scales.as_chunks_mut().0.iter_mut().zip(mins.as_chunks_mut().0);
             let outs = codes.as_chunks_mut().0.iter_mut().zip(affine);
             for (block, (codes, (scales, mins))) in bytes.as_chunks().0.iter().zip(outs) {
                 $format::unpack_block(block, codes, scales, mins);
             }
-        };
+        }};
     }
     match dtype {
         Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 | Dtype::F8_E4M3 => panic!("{dtype} has no codes"),
-        Dtype::Q4_0 => {
-            symmetric!(q4_0);
-        }
-        Dtype::Q4_1 => {
-            with_mins!(q4_1);
-        }
-        Dtype::Q5_0 => {
-            symmetric!(q5_0);
-        }
-        Dtype::Q5_1 => {
-            with_mins!(q5_1);
-        }
-        Dtype::Q8_0 => {
-            symmetric!(q8_0);
-        }
-        Dtype::Q2_K => {
-            with_mins!(q2_k);
-        }
-        Dtype::Q3_K => {
-            symmetric!(q3_k);
-        }
-        Dtype::Q4_K => {
-            with_mins!(q4_k);
-        }
-        Dtype::Q5_K => {
-            with_mins!(q5_k);
-        }
-        Dtype::Q6_K => {
-            symmetric!(q6_k);
-        }
-        Dtype::IQ2_XXS => {
-            symmetric!(iq2_xxs);
-        }
-        Dtype::IQ4_NL => {
-            symmetric!(iq4_nl);
-        }
-        Dtype::IQ4_XS => {
-            symmetric!(iq4_xs);
-        }
-        Dtype::MXFP4 => {
-            symmetric!(mxfp4);
-        }
+        Dtype::Q4_0 => symmetric!(q4_0),
+        Dtype::Q4_1 => with_mins!(q4_1),
+        Dtype::Q5_0 => symmetric!(q5_0),
+        Dtype::Q5_1 => with_mins!(q5_1),
+        Dtype::Q8_0 => symmetric!(q8_0),
+        Dtype::Q2_K => with_mins!(q2_k),
+        Dtype::Q3_K => symmetric!(q3_k),
+        Dtype::Q4_K => with_mins!(q4_k),
+        Dtype::Q5_K => with_mins!(q5_k),
+        Dtype::Q6_K => symmetric!(q6_k),
+        Dtype::IQ2_XXS => symmetric!(iq2_xxs),
+        Dtype::IQ2_XS => symmetric!(iq2_xs),
+        Dtype::IQ3_XXS => symmetric!(iq3_xxs),
+        Dtype::IQ1_S => symmetric!(iq1_s),
+        Dtype::IQ4_NL => symmetric!(iq4_nl),
+        Dtype::IQ3_S => symmetric!(iq3_s),
+        Dtype::IQ2_S => symmetric!(iq2_s),
+        Dtype::IQ4_XS => symmetric!(iq4_xs),
+        Dtype::IQ1_M => symmetric!(iq1_m),
+        Dtype::MXFP4 => symmetric!(mxfp4),
+        Dtype::NVFP4 => symmetric!(nvfp4),
     }
 }
 

@@ -18,6 +18,10 @@ enum Factors {
     Exponent(usize),
     /// An f32 before 8-bit floats.
     Single,
+    /// Four bits of an f16 at the top of each of four words from this place on.
+    Nibbles(usize),
+    /// Four unsigned e4m3, one for each sub-block.
+    Floats8,
     /// The elements are numbers themselves.
     None,
 }
@@ -25,9 +29,19 @@ enum Factors {
 const fn factors(dtype: Dtype) -> Factors {
     match dtype {
         Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::I32 => Factors::None,
-        Dtype::Q4_0 | Dtype::Q5_0 | Dtype::Q8_0 | Dtype::IQ2_XXS | Dtype::IQ4_NL | Dtype::IQ4_XS => {
-            Factors::Halves(&[0])
-        }
+        Dtype::Q4_0
+        | Dtype::Q5_0
+        | Dtype::Q8_0
+        | Dtype::IQ1_S
+        | Dtype::IQ2_XXS
+        | Dtype::IQ2_XS
+        | Dtype::IQ2_S
+        | Dtype::IQ3_XXS
+        | Dtype::IQ3_S
+        | Dtype::IQ4_NL
+        | Dtype::IQ4_XS => Factors::Halves(&[0]),
+        Dtype::IQ1_M => Factors::Nibbles(48),
+        Dtype::NVFP4 => Factors::Floats8,
         Dtype::Q4_1 | Dtype::Q5_1 | Dtype::Q4_K | Dtype::Q5_K => Factors::Halves(&[0, 2]),
         Dtype::Q2_K => Factors::Halves(&[80, 82]),
         Dtype::Q3_K => Factors::Halves(&[108]),
@@ -90,6 +104,17 @@ fn set(dtype: Dtype, blocks: &mut [u8], factor: f64, min: f64) {
                 let exponent = if factor > 0.0 { factor.log2().round() } else { -127.0 };
                 block[place] = (exponent + 127.0).clamp(0.0, 254.0) as u8;
             }
+            Factors::Nibbles(place) => {
+                let bits = f16::from_f64(factor).to_bits();
+                for (i, word) in block[place..place + 8].chunks_exact_mut(2).enumerate() {
+                    word[1] = word[1] & 0x0F | ((bits >> (4 * i)) as u8 & 0x0F) << 4;
+                }
+            }
+            Factors::Floats8 => {
+                // A power of two is near enough.
+                let exponent = (factor.max(1e-9).log2().round() + 7.0).clamp(1.0, 14.0) as u8;
+                block[..4].fill(exponent << 3);
+            }
             Factors::Single => {
                 block[..f8_e4m3::QS].copy_from_slice(&(factor as f32).to_le_bytes());
                 // No code may be what is not a number, and large ones are rare in real weights.
@@ -124,7 +149,7 @@ mod tests {
             random_blocks(dtype, 0.02, &mut Prng::new(7), &mut blocks);
             let (mean, square) = moments(dtype, &blocks);
             // A power of two is as near as a factor of the root of two.
-            let slack = if dtype == Dtype::MXFP4 { 1.45 } else { 1.1 };
+            let slack = if matches!(dtype, Dtype::MXFP4 | Dtype::NVFP4) { 1.45 } else { 1.1 };
             let found = square.sqrt() / 0.02;
             assert!((1.0 / slack..slack).contains(&found), "{dtype}: {found} of the spread");
             assert!(mean.abs() < 0.25 * 0.02, "{dtype}: mean {mean}");

@@ -2,7 +2,7 @@
 
 use shoal_quant::{iq4_nl, mxfp4, q4_0, q4_1, q5_0, q5_1, q8_0};
 
-use super::{Codes, FourCodes, Raw, Scales, Stored};
+use super::{Codes, FourCodes, Raw, Scales, Stored, where_own_bit};
 use crate::lanes::{Blocks, Vector, columns, columns_16};
 
 /// The 16 bytes at `at`, which hold 32 nibbles.
@@ -34,9 +34,7 @@ fn raw_five_bits<V: Vector, const B: usize>(
 
 #[inline(always)]
 fn five_bits<V: Vector>(v: V, raw: &Raw<V>, k: usize) -> V::Ints {
-    // Codes 4k..4k + 4 have four bits of byte k / 2.
-    let own_bits = v.splat_32(if k.is_multiple_of(2) { 0x0804_0201 } else { 0x8040_2010_u32 as i32 });
-    v.or(nibbles(v, raw, k), v.where_bits(v.spread_byte(raw[1][0], k / 2), own_bits, 16))
+    v.or(nibbles(v, raw, k), where_own_bit(v, raw[1][0], k, 16))
 }
 
 /// One group, the rest of the span unused.
@@ -195,8 +193,8 @@ impl Stored<{ iq4_nl::BYTES }> for Iq4Nl {
 
 pub(crate) struct Mxfp4;
 
-/// What each nibble stands for, doubled, with 16 added.
-const MXFP4_CODES: [i8; 16] = {
+/// What each nibble of e2m1 stands for, doubled, with 16 added.
+pub(super) const E2M1_CODES: [i8; 16] = {
     let mut codes = mxfp4::VALUES_DOUBLED;
     let mut i = 0;
     while i < codes.len() {
@@ -218,7 +216,7 @@ impl Stored<{ mxfp4::BYTES }> for Mxfp4 {
     }
     #[inline(always)]
     fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
-        one(v, v.lookup(&MXFP4_CODES, nibbles(v, raw, k)))
+        one(v, v.lookup(&E2M1_CODES, nibbles(v, raw, k)))
     }
     /// `2^(e - 128)` as the product of two powers that are normal numbers; the product is exact, subnormal or not.
     #[inline(always)]

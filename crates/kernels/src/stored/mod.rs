@@ -8,12 +8,21 @@
 //! which the kernel takes off again in exact integers, or are marked signed where 8 bits are needed.
 
 mod blocks_32;
-mod iq;
+mod iq1;
+mod iq2;
+mod iq3;
+mod iq4_xs;
 mod k_quants;
+mod nvfp4;
+mod patterns;
 
 pub(crate) use blocks_32::{Iq4Nl, Mxfp4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
-pub(crate) use iq::{Iq2Xxs, Iq4Xs};
+pub(crate) use iq1::{Iq1M, Iq1S};
+pub(crate) use iq2::{Iq2S, Iq2Xs, Iq2Xxs};
+pub(crate) use iq3::{Iq3S, Iq3Xxs};
+pub(crate) use iq4_xs::Iq4Xs;
 pub(crate) use k_quants::{Q2K, Q3K, Q4K, Q5K, Q6K};
+pub(crate) use nvfp4::Nvfp4;
 
 use crate::lanes::{Blocks, Columns, Vector};
 
@@ -80,6 +89,14 @@ pub(crate) trait Stored<const BYTES: usize> {
     }
 }
 
+/// `value` in the bytes of those of codes 4k..4k + 4 whose bit is set in `bits`, which has bit l for code l.
+#[inline(always)]
+fn where_own_bit<V: Vector>(v: V, bits: V::Ints, k: usize, value: u8) -> V::Ints {
+    // Codes 4k..4k + 4 have four bits of byte k / 2.
+    let own_bits = v.splat_32(if k.is_multiple_of(2) { 0x0804_0201 } else { 0x8040_2010_u32 as i32 });
+    v.where_bits(v.spread_byte(bits, k / 2), own_bits, value)
+}
+
 /// Puts the format of `$dtype` and the size of its blocks in place of `$F` and `$B` in `$body`.
 macro_rules! with_stored {
     ($dtype:expr, $F:ident, $B:ident => $body:expr) => {{
@@ -103,9 +120,16 @@ macro_rules! with_stored {
             shoal_quant::Dtype::Q5_K => of!(Q5K, q5_k),
             shoal_quant::Dtype::Q6_K => of!(Q6K, q6_k),
             shoal_quant::Dtype::IQ2_XXS => of!(Iq2Xxs, iq2_xxs),
+            shoal_quant::Dtype::IQ2_XS => of!(Iq2Xs, iq2_xs),
+            shoal_quant::Dtype::IQ3_XXS => of!(Iq3Xxs, iq3_xxs),
+            shoal_quant::Dtype::IQ1_S => of!(Iq1S, iq1_s),
             shoal_quant::Dtype::IQ4_NL => of!(Iq4Nl, iq4_nl),
+            shoal_quant::Dtype::IQ3_S => of!(Iq3S, iq3_s),
+            shoal_quant::Dtype::IQ2_S => of!(Iq2S, iq2_s),
             shoal_quant::Dtype::IQ4_XS => of!(Iq4Xs, iq4_xs),
+            shoal_quant::Dtype::IQ1_M => of!(Iq1M, iq1_m),
             shoal_quant::Dtype::MXFP4 => of!(Mxfp4, mxfp4),
+            shoal_quant::Dtype::NVFP4 => of!(Nvfp4, nvfp4),
             dtype @ (shoal_quant::Dtype::F32
             | shoal_quant::Dtype::F16
             | shoal_quant::Dtype::BF16
