@@ -7,14 +7,35 @@ use serde_json::Value;
 
 use super::{
     CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, CallFormat, Demand, HERMES_CLOSE, HERMES_OPEN, SEP, Tool,
+    dsml,
 };
+use crate::error::Error;
 use crate::grammar::bounded;
 use crate::tokenizer::Tokenizer;
 
 impl CallFormat {
     /// The grammar of an answer that may call `tools`; `schema` is that of an answer that calls none, if it has to be JSON.
-    #[must_use]
+    ///
+    /// # Errors
+    /// If the format cannot keep what a function's schema says.
     pub fn grammar(
+        self,
+        tokenizer: &Tokenizer,
+        tools: &[Tool],
+        demand: Demand,
+        schema: Option<&Value>,
+    ) -> Result<String, Error> {
+        match self {
+            Self::DeepseekV32 => dsml::grammar(&dsml::V32, tokenizer, tools, demand, schema),
+            Self::DeepseekV4(release) => dsml::grammar(dsml::v4(release), tokenizer, tools, demand, schema),
+            Self::DeepseekV3 | Self::DeepseekV31 | Self::Hermes => {
+                Ok(self.marked_grammar(tokenizer, tools, demand, schema))
+            }
+        }
+    }
+
+    /// The grammar of a format whose calls stand between marks, with arguments as one JSON text.
+    fn marked_grammar(
         self,
         tokenizer: &Tokenizer,
         tools: &[Tool],
@@ -26,10 +47,8 @@ impl CallFormat {
             None => quoted(text),
         };
         let more = match demand {
-            Demand::Free | Demand::Some => match self {
-                Self::DeepseekV3 | Self::Hermes => " (\"\\n\" call)*",
-                Self::DeepseekV31 => " call*",
-            },
+            Demand::Free | Demand::Some if self == Self::DeepseekV31 => " call*",
+            Demand::Free | Demand::Some => " (\"\\n\" call)*",
             Demand::One | Demand::AtMostOne => "",
         };
         let calls = match self {
@@ -60,7 +79,7 @@ impl CallFormat {
                 Self::DeepseekV31 => {
                     format!("{} {name} {} args_{idx} {}", mark(CALL_BEGIN), mark(SEP), mark(CALL_END))
                 }
-                Self::Hermes => format!(
+                _ => format!(
                     "{} \"\\n{{\\\"name\\\": \\\"\" {name} \"\\\", \\\"arguments\\\": \" args_{idx} \"}}\\n\" {}",
                     mark(HERMES_OPEN),
                     mark(HERMES_CLOSE)
