@@ -48,7 +48,7 @@ pub(crate) fn grammar(
     schema: Option<&Value>,
 ) -> Result<String, Error> {
     let mark = tokenizer.special(MARK).filter(|_| dialect.is_token).map(|id| format!("<[{}]>", id.0));
-    let mut writer = Writer { mark, has_empty_line: dialect.has_empty_line, text: String::new() };
+    let mut writer = Writer { mark, text: String::new() };
     let block = dialect.block;
     let (open, close) = (writer.tag("\n\n<", &format!("{block}>\n")), writer.tag("</", &format!("{block}>")));
     let more = if matches!(demand, Demand::Free | Demand::Some) { " call*" } else { "" };
@@ -84,7 +84,6 @@ enum Field {
 struct Writer {
     /// The mark's token, if it is one.
     mark: Option<String>,
-    has_empty_line: bool,
     text: String,
 }
 
@@ -155,8 +154,10 @@ impl Writer {
             self.field(&name, None, &field(schema, root));
             parts.push(format!("{name}*"));
         }
+        let end = self.tag("</", "invoke>\n");
         let is_empty = fields.is_empty() && more.is_none();
-        parts.push(self.tag(if is_empty && self.has_empty_line { "\n</" } else { "</" }, "invoke>\n"));
+        // Of the dialects some have an empty line where no parameter is.
+        parts.push(if is_empty { format!("({end} | {})", self.tag("\n</", "invoke>\n")) } else { end });
         self.line(&format!("call_{idx}"), &parts.join(" "));
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! The parameters of a call become the fields of a JSON object, whose letters are passed on as they come: `{"KEY": ` when the
 //! opening tag of a parameter is complete, then its value (a text in JSON's escapes, everything else as it stands), and `}` at the call's
-//! end.
+//! end. Where the mark is plain text, one that stands within a text of a JSON value ends nothing.
 //!
 //! A call begins with its first parameter's tag or with its closing tag: until then it may still be a text that looks like
 //! one, and a block that holds no call at all is a text, as it stands. Once there is a call, what stands between tags where nothing should stand is left
@@ -44,14 +44,43 @@ enum State {
     Value {
         /// Whether it is a text.
         is_text: bool,
+        /// Within a text of a JSON value.
+        quoted: Quoted,
     },
     /// After the block.
     Over,
 }
 
+/// Where a JSON value is, as far as its texts can hide the end of its parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quoted {
+    /// There is nothing that hides it.
+    Never,
+    /// Outside of a text.
+    No,
+    /// Within one.
+    Yes,
+    /// Within one, after a backslash.
+    Escaped,
+}
+
+impl Quoted {
+    const fn after(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::No, b'"') => Self::Yes,
+            // A line break ends a text that should have been closed.
+            (Self::Yes, b'"' | b'\n') => Self::No,
+            (Self::Yes, b'\\') => Self::Escaped,
+            (Self::Escaped, _) => Self::Yes,
+            _ => self,
+        }
+    }
+}
+
 /// Follows one answer.
 #[derive(Clone, Debug)]
 pub(crate) struct DsmlParser {
+    mark_is_token: bool,
     open: String,
     close: String,
     state: State,
@@ -85,7 +114,14 @@ impl DsmlParser {
     /// A parser at the start of an answer.
     pub(crate) fn new(dialect: &Dialect) -> Self {
         let tag = |slash: &str| format!("<{slash}｜DSML｜{}>", dialect.block);
-        Self { open: tag(""), close: tag("/"), state: State::Text, gap: String::new(), held: String::new() }
+        Self {
+            mark_is_token: dialect.is_token,
+            open: tag(""),
+            close: tag("/"),
+            state: State::Text,
+            gap: String::new(),
+            held: String::new(),
+        }
     }
 
     /// Adds text; what is certain now.
@@ -107,7 +143,7 @@ impl DsmlParser {
                 _ if has_calls => {}
                 _ => emit(&mut out, CallPart::Text, &format!("{}{}{held}", self.gap, self.open)),
             },
-            State::Value { is_text } => emit(&mut out, CallPart::Arguments, &value(&held, is_text)),
+            State::Value { is_text, .. } => emit(&mut out, CallPart::Arguments, &value(&held, is_text)),
             State::Parameters | State::Over => {}
         }
         out
@@ -119,7 +155,7 @@ impl DsmlParser {
             State::Text => self.in_text(out),
             State::Block { has_calls } => self.in_block(has_calls, out),
             State::Parameters => self.in_parameters(out),
-            State::Value { is_text } => self.in_value(is_text, out),
+            State::Value { is_text, quoted } => self.in_value(is_text, quoted, out),
             // Nothing that counts comes after the calls.
             State::Over => {
                 self.held.clear();
@@ -205,18 +241,27 @@ impl DsmlParser {
         }
     }
 
-    fn in_value(&mut self, is_text: bool, out: &mut Vec<CallPart>) -> bool {
-        if let Some((inner, rest)) = self.held.split_once(PARAMETER_CLOSE) {
-            emit(out, CallPart::Arguments, &value(inner, is_text));
-            emit(out, CallPart::Arguments, if is_text { "\"" } else { "" });
-            self.held = rest.to_owned();
-            self.state = State::Parameters;
-            return true;
+    fn in_value(&mut self, is_text: bool, mut quoted: Quoted, out: &mut Vec<CallPart>) -> bool {
+        let (bytes, close) = (self.held.as_bytes(), PARAMETER_CLOSE.as_bytes());
+        let mut at = 0;
+        while at < bytes.len() {
+            let may_end = matches!(quoted, Quoted::Never | Quoted::No);
+            if may_end && (bytes[at..].starts_with(close) || close.starts_with(&bytes[at..])) {
+                break;
+            }
+            quoted = quoted.after(bytes[at]);
+            at += 1;
         }
-        let certain = self.held.len() - tail_that_may_begin(&self.held, PARAMETER_CLOSE);
-        emit(out, CallPart::Arguments, &value(&self.held[..certain], is_text));
-        self.held.drain(..certain);
-        false
+        let has_ended = bytes[at..].starts_with(close);
+        emit(out, CallPart::Arguments, &value(&self.held[..at], is_text));
+        self.state = State::Value { is_text, quoted };
+        if has_ended {
+            emit(out, CallPart::Arguments, if is_text { "\"" } else { "" });
+            at += close.len();
+            self.state = State::Parameters;
+        }
+        self.held.drain(..at);
+        has_ended
     }
 
     /// Whether the tag of another call, or the end of the block, stands to what is held as `is`.
@@ -229,7 +274,8 @@ impl DsmlParser {
         let Parameter { key, is_text } = parameter;
         let quote = if *is_text { "\"" } else { "" };
         emit(out, CallPart::Arguments, &format!("{before}\"{}\": {quote}", value(key, true)));
-        self.state = State::Value { is_text: *is_text };
+        let quoted = if *is_text || self.mark_is_token { Quoted::Never } else { Quoted::No };
+        self.state = State::Value { is_text: *is_text, quoted };
     }
 
     /// Leaves out what stands before the next of `tags`; one at the very beginning was no use. Says whether one was found.
