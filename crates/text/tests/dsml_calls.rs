@@ -338,7 +338,7 @@ fn the_grammar_takes_calls_after_text_and_nothing_that_only_looks_like_them() {
         format!("{city}{}{end}", unit.replace(">C<", ">K<")),
         format!("{city}{}{end}", days.replace(">3<", ">three<")),
         format!("{city}{}{end}", days.replace("\"days\"", "\"nights\"")),
-        format!("{city}"),
+        city.to_owned(),
         String::new(),
     ];
     for (format, tokenizer, block, mark) in [

@@ -10,6 +10,7 @@ mod answers;
 mod refusals;
 mod serve;
 mod serve_dialects;
+mod serve_dsml;
 mod serve_kv;
 mod serve_shapes;
 mod serve_tls;
