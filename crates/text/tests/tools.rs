@@ -115,6 +115,9 @@ fn functions_are_described_once_and_texts_cannot_forge_marks() {
         (PromptStyle::ChatMl { default_system: Some("Default.".into()), has_call_marks: false }, smollm()),
         (PromptStyle::ChatMl { default_system: Some("Default.".into()), has_call_marks: true }, smollm()),
         (PromptStyle::DeepseekV2, deepseek()),
+        (PromptStyle::DeepseekV32, deepseek()),
+        (PromptStyle::DeepseekV4(V4Release::Preview), deepseek_v4()),
+        (PromptStyle::DeepseekV4(V4Release::Dated), deepseek_v4()),
     ] {
         let format = style.call_format(&tokenizer);
         let users = |tools: &[Tool]| {
@@ -385,6 +388,41 @@ fn a_grammar_of_calls_lets_nothing_else_through() {
                     other => panic!("no function is called {other}"),
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_call_may_follow_text_in_every_format() {
+    for (format, tokenizer) in [
+        (CallFormat::DeepseekV3, deepseek()),
+        (CallFormat::DeepseekV31, deepseek()),
+        (CallFormat::Hermes, smollm()),
+        (CallFormat::DeepseekV32, deepseek()),
+        (V4, deepseek_v4()),
+    ] {
+        let compiler = GrammarCompiler::new(&tokenizer).expect("a compiler");
+        let lark = format.grammar(&tokenizer, &tools(), Demand::Free, None).expect("it can be kept");
+        let mut grammar = compiler.compile(&Shape::Lark(lark)).expect("it compiles");
+        let answer = written(format, "Let me see.", &[("now".to_owned(), "{}".to_owned())]);
+        let mut rest = answer.as_str();
+        while !rest.is_empty() {
+            // A mark at once, or the text before the next.
+            let tokens = format.marks().iter().filter(|mark| tokenizer.special(mark).is_some());
+            let next = tokens.filter_map(|mark| Some((rest.find(mark)?, *mark))).min();
+            let mark = next.filter(|(at, _)| *at == 0).map(|(_, mark)| mark);
+            let next = next.map_or(rest.len(), |(at, _)| at);
+            let (part, ids) = match mark {
+                Some(mark) => (mark.len(), vec![tokenizer.special(mark).expect("a mark")]),
+                None => (next, tokenizer.encode(&rest[..next])),
+            };
+            for id in ids {
+                let mask = grammar.allowed().expect("it can be said");
+                let is_allowed = mask.get(id.idx() / 32).is_some_and(|word| word >> (id.0 % 32) & 1 == 1);
+                assert!(is_allowed, "{format:?}: {:?} of {answer:?}", tokenizer.decode(&[id]));
+                grammar.accept(id).expect("it was allowed");
+            }
+            rest = &rest[part..];
         }
     }
 }

@@ -60,12 +60,18 @@ impl CallFormat {
             (Demand::Free | Demand::AtMostOne, Some(schema)) => {
                 format!("start: answer | calls\nanswer: %json {}\n", bounded(schema.clone()))
             }
-            (Demand::Free | Demand::AtMostOne, None) => {
-                format!("start: FREE calls?\n{}", self.free(tokenizer))
+            (Demand::Free | Demand::AtMostOne, None) if self.opens_with_text(tokenizer) => {
+                format!(
+                    "start: FREE | OPEN body{more}\nFREE: /(?s:.*)/ & ~/(?s:.*){HERMES_OPEN}(?s:.*)/\nOPEN: FREE {}\n",
+                    quoted(HERMES_OPEN)
+                )
             }
+            (Demand::Free | Demand::AtMostOne, None) => "start: FREE calls?\nFREE: /(?s:.*)/\n".to_owned(),
         };
         let names: Vec<String> = (0..tools.len()).map(|idx| format!("call_{idx}")).collect();
-        let mut grammar = format!("{start}calls: {calls}\ncall: {}\n", names.join(" | "));
+        let call =
+            if self == Self::Hermes { format!("{} body", mark(HERMES_OPEN)) } else { "body".to_owned() };
+        let mut grammar = format!("{start}calls: {calls}\ncall: {call}\nbody: {}\n", names.join(" | "));
         for (idx, tool) in tools.iter().enumerate() {
             let (name, arguments) =
                 (quoted(&tool.name), format!("%json {}", bounded(tool.parameters.clone())));
@@ -80,8 +86,7 @@ impl CallFormat {
                     format!("{} {name} {} args_{idx} {}", mark(CALL_BEGIN), mark(SEP), mark(CALL_END))
                 }
                 _ => format!(
-                    "{} \"\\n{{\\\"name\\\": \\\"\" {name} \"\\\", \\\"arguments\\\": \" args_{idx} \"}}\\n\" {}",
-                    mark(HERMES_OPEN),
+                    "\"\\n{{\\\"name\\\": \\\"\" {name} \"\\\", \\\"arguments\\\": \" args_{idx} \"}}\\n\" {}",
                     mark(HERMES_CLOSE)
                 ),
             };
@@ -90,13 +95,10 @@ impl CallFormat {
         grammar
     }
 
-    /// Free text. Where a call opens with a text rather than a token of its own, that text is no part of it.
-    fn free(self, tokenizer: &Tokenizer) -> &'static str {
-        if self == Self::Hermes && tokenizer.special(HERMES_OPEN).is_none() {
-            "FREE: /(?s:.*)/ & ~/(?s:.*)<tool_call>(?s:.*)/\n"
-        } else {
-            "FREE: /(?s:.*)/\n"
-        }
+    /// Whether a call opens with a text rather than a token of its own. Then that text is no part of free text, and what leads into a call is
+    /// one stretch with it: the grammar engine stays in a stretch as long as the text may go on.
+    fn opens_with_text(self, tokenizer: &Tokenizer) -> bool {
+        self == Self::Hermes && tokenizer.special(HERMES_OPEN).is_none()
     }
 }
 
