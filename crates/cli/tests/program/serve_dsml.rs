@@ -209,13 +209,25 @@ fn reasoning_comes_first_and_is_kept_between_calls() {
         with(with(thinking.clone(), "messages", messages), "max_tokens", json!(1))
     };
     assert_eq!(count(&history(thought)), count(&history("")) + tokens(thought), "it stands in the prompt");
-    let off = |reasoning: &str| with(history(reasoning), "thinking", json!({"type": "disabled"}));
     let off = |reasoning: &str| {
-        let mut body = off(reasoning);
+        let mut body = with(history(reasoning), "thinking", json!({"type": "disabled"}));
         body.as_object_mut().expect("an object").remove("thinking_token_budget");
         body
     };
     assert_eq!(count(&off(thought)), count(&off("")), "who does not reason reads no reasoning");
+
+    let begun = |reasoning: Value| {
+        let begun =
+            json!({"role": "assistant", "content": "It", "reasoning_content": reasoning, "prefix": true});
+        let messages = json!([{"role": "user", "content": "Who?"}, begun]);
+        count(&json!({"messages": messages, "reasoning_effort": "low", "max_tokens": 1}))
+    };
+    let without = begun(Value::Null);
+    assert_eq!(
+        begun(json!(thought)),
+        without + tokens(thought) + 1,
+        "a begun answer has its reasoning before it"
+    );
 
     let effort = |effort: &str| {
         let body = json!({"messages": [{"role": "user", "content": "Who?"}], "reasoning_effort": effort, "max_tokens": 1});
