@@ -162,10 +162,10 @@ fn prompts_are_those_of_deepseeks_own_programs() {
         include_str!("../../../tests/golden/prompts/deepseek-v32.json"),
         &PromptStyle::DeepseekV32,
         &v3(),
-        36,
+        40,
     );
-    check(include_str!("../../../tests/golden/prompts/deepseek-v4-preview.json"), &PREVIEW, &v4(), 52);
-    check(include_str!("../../../tests/golden/prompts/deepseek-v4.json"), &DATED, &v4(), 51);
+    check(include_str!("../../../tests/golden/prompts/deepseek-v4-preview.json"), &PREVIEW, &v4(), 56);
+    check(include_str!("../../../tests/golden/prompts/deepseek-v4.json"), &DATED, &v4(), 53);
 }
 
 #[test]
