@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use shoal_base::TokenId;
-use shoal_text::{Message, Piece, Prompt, PromptStyle, Role, Thinking, Tokenizer, VocabSpec};
+use shoal_text::{Message, Origin, Piece, Prompt, PromptStyle, Role, Thinking, Tokenizer, VocabSpec};
 
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
     let specials =
@@ -31,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
     let mut parts = input.splitn(2, |&byte| byte == 0xFF);
     let source = String::from_utf8_lossy(parts.next().unwrap_or_default());
     let texts = String::from_utf8_lossy(parts.next().unwrap_or_default());
-    let style = match PromptStyle::detect(Some(&source), &TOKENIZER) {
+    let style = match PromptStyle::detect(Some(&source), &TOKENIZER, &Origin::default()) {
         Ok(style) => style,
         Err(err) => return assert!(!err.to_string().contains('\n')),
     };

@@ -3,17 +3,20 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shoal_text::tools::{CallFormat, CallParser, CallPart};
+use shoal_text::tools::{CallFormat, CallParser, CallPart, V4Release};
 
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 33] = [
     "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>", "function",
     "\n```json\n", "\n```", "<tool_call>", "</tool_call>", "{\"name\": \"f\", \"arguments\": {}}", "{", "}", "<", "<｜tool", "▁", "\n", " ", "é", "name",
+    "<｜DSML｜tool_calls>", "</｜DSML｜tool_calls>", "<｜DSML｜function_calls>", "</｜DSML｜function_calls>", "<｜DSML｜invoke name=\"f\">",
+    "</｜DSML｜invoke>", "<｜DSML｜parameter name=\"", "\" string=\"true\">", "\" string=\"false\">", "</｜DSML｜parameter>", "<｜DSML｜", "\"", "\\",
 ];
 
 fuzz_target!(|input: &[u8]| {
     let (cuts, words) = input.split_at(input.len() / 2);
     let answer: String = words.iter().map(|&byte| WORDS[usize::from(byte) % WORDS.len()]).collect();
-    for format in [CallFormat::DeepseekV3, CallFormat::DeepseekV31, CallFormat::Hermes] {
+    let v4 = CallFormat::DeepseekV4(V4Release::Dated);
+    for format in [CallFormat::DeepseekV3, CallFormat::DeepseekV31, CallFormat::DeepseekV32, v4, CallFormat::Hermes] {
         assert_eq!(read(format, &answer, cuts), read(format, &answer, &[]));
     }
 });

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use shoal_base::Bytes;
 use shoal_plan::Mix;
+use shoal_text::Effort;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -147,6 +148,28 @@ pub(crate) enum ColorChoice {
     Never,
 }
 
+/// How long a model is to reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EffortChoice {
+    /// As it would of its own accord
+    Low,
+    /// What its makers have made the usual one
+    #[default]
+    High,
+    /// As long as it can
+    Max,
+}
+
+impl From<EffortChoice> for Effort {
+    fn from(choice: EffortChoice) -> Self {
+        match choice {
+            EffortChoice::Low => Self::Low,
+            EffortChoice::High => Self::High,
+            EffortChoice::Max => Self::Max,
+        }
+    }
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
     /// A GGUF file, a folder with safetensors files, a name from the catalogue, or `minnow`; `-` reads the prompt from standard input
@@ -159,6 +182,9 @@ pub(crate) struct RunArgs {
     /// Answer without reasoning first, where the model can
     #[arg(long)]
     pub(crate) no_think: bool,
+    /// How long to reason, where the model knows degrees (DeepSeek V4)
+    #[arg(long, value_name = "DEGREE", value_enum, default_value_t)]
+    pub(crate) effort: EffortChoice,
     /// Show that the model reasons, not what
     #[arg(long)]
     pub(crate) fold: bool,

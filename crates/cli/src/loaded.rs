@@ -13,7 +13,7 @@ use shoal_engine::kv_files::BLOCKS_IN_MEMORY;
 use shoal_kernels::roofline::Bounds;
 use shoal_kernels::{Cpu, Isa, Pool, pool::physical_core_count};
 use shoal_model::{IoMode, Model, ModelConfig, OpenOptions};
-use shoal_text::{PromptStyle, Tokenizer, VocabSpec};
+use shoal_text::{Origin, PromptStyle, Tokenizer, VocabSpec};
 
 use crate::args::{DraftArgs, RuntimeArgs};
 use crate::division::{Division, Wish};
@@ -165,7 +165,7 @@ pub(crate) fn load(checkpoint: Checkpoint, runtime: &Runtime) -> anyhow::Result<
         let (tokens, rows) = (tokenizer.vocab_len(), config.common().vocab_size);
         bail!("{name}: the tokenizer has {tokens} tokens, but the embedding table has {rows} rows");
     }
-    let style = PromptStyle::detect(checkpoint.metadata().str("tokenizer.chat_template")?, &tokenizer)?;
+    let style = prompt_style(checkpoint.metadata(), &tokenizer)?;
     let bounds = runtime.bounds();
     let wish = runtime.wish(config.common().max_position_embeddings);
     let context_len = wish.context_len;
@@ -250,6 +250,27 @@ fn loading_bar(name: &str) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
+}
+
+/// How the model of a file reads a conversation.
+pub(crate) fn prompt_style(metadata: &Metadata, tokenizer: &Tokenizer) -> anyhow::Result<PromptStyle> {
+    const NAMES: [&str; 7] = [
+        "name",
+        "basename",
+        "version",
+        "finetune",
+        "base_model.0.name",
+        "base_model.0.version",
+        "base_model.0.repo_url",
+    ];
+    let mut names = Vec::new();
+    for name in NAMES {
+        // A file that calls itself by something else than a text says nothing.
+        names.extend(metadata.str(&format!("general.{name}")).ok().flatten().map(str::to_owned));
+    }
+    let architecture = metadata.required_str("general.architecture")?.to_owned();
+    let template = metadata.str("tokenizer.chat_template")?;
+    Ok(PromptStyle::detect(template, tokenizer, &Origin { architecture, names })?)
 }
 
 /// The vocabulary as `shoal-text` wants it, from GGUF's keys.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use shoal_checkpoint::Checkpoint;
 use shoal_kernels::{Cpu, Isa, Pool};
 use shoal_model::{IoMode, OpenOptions, open};
+use shoal_quant::Dtype;
 use shoal_testkit::gguf::GgufWriter;
 
 /// Numbers of the two formats in files.
@@ -30,12 +31,7 @@ fn model() -> GgufWriter {
     }
     file = file.kv("llama.attention.layer_norm_rms_epsilon", 1e-6f32);
     for name in ["output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"] {
-        file = file.tensor(
-            &format!("{name}.weight"),
-            F32_ID,
-            &[HIDDEN],
-            &[0; 4 * HIDDEN as usize],
-        );
+        file = file.tensor(&format!("{name}.weight"), F32_ID, &[HIDDEN], &[0; 4 * HIDDEN as usize]);
     }
     let nvfp4 = |file: GgufWriter, name: &str, rows: u64| {
         let bytes = vec![0x38; Dtype::NVFP4.row_bytes((HIDDEN * rows) as usize).expect("whole blocks")];

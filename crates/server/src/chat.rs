@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 use shoal_text::tools::ToolCall;
-use shoal_text::{Message, Role, Thinking};
+use shoal_text::{Effort, Message, Role, Thinking};
 
 use crate::answer::{Ask, Chat, answer};
 use crate::conversation::{Conversation, Turns};
@@ -33,7 +33,7 @@ pub(crate) async fn completions(
 pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, _: &Caller) -> Result<Ask, ApiError> {
     let (messages, is_begun) = messages(&mut fields)?;
     let toolbox = Toolbox::take(&mut fields)?;
-    let thinking = thinking(&mut fields)?;
+    let (thinking, effort) = thinking(&mut fields)?;
     let reasoning_max = fields.take("thinking_token_budget", "a number of tokens")?;
     let format = take_format(&mut fields)?;
     let logprobs = logprobs(&mut fields)?;
@@ -43,8 +43,9 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, _: &Caller) -> 
     fields.only("modalities", &[json!(["text"])])?;
     fields.only("verbosity", &[json!("medium")])?;
     refuse_what_is_not_there(fields)?;
+    let param = "messages";
     let conversation =
-        Conversation { param: "messages", messages, is_begun, toolbox, thinking, reasoning_max, format };
+        Conversation { param, messages, is_begun, toolbox, thinking, effort, reasoning_max, format };
     let Generation { include_usage, count, .. } = generation;
     conversation.ask(state, generation, |prepared| {
         Chat::new(&state.tokenizer, prepared.is_thinking, include_usage, logprobs.is_some(), count)
@@ -114,6 +115,8 @@ fn read_message(mut fields: Fields, turns: &mut Turns) -> Result<bool, ApiError>
         Some("user") => Role::User,
         Some("assistant") => Role::Assistant,
         Some("tool") => Role::Tool,
+        // DeepSeek's name for what V4 is reminded of.
+        Some("latest_reminder") => Role::Reminder,
         _ => return bad(fields.place("role"), "expected system, developer, user, assistant or tool"),
     };
     let content = match fields.take::<Value>("content", "text")? {
@@ -156,7 +159,7 @@ fn read_message(mut fields: Fields, turns: &mut Turns) -> Result<bool, ApiError>
     // The models' formats have no place for names.
     fields.only("name", &[])?;
     fields.finish()?;
-    turns.push(Message { role, content, reasoning: reasoning.or(other), calls });
+    turns.push(Message { reasoning: reasoning.or(other), calls, ..Message::new(role, content) });
     Ok(is_prefix)
 }
 
@@ -190,21 +193,24 @@ pub(crate) fn part_text(part: &Value) -> Option<&str> {
     others.all(known).then(|| part.get("text").or_else(|| part.get("refusal"))?.as_str())?
 }
 
-/// Whether to reason, by an effort: the models know on and off.
-pub(crate) fn thinking_of_effort(param: &str, effort: &str) -> Result<Thinking, ApiError> {
+/// Whether to reason and how long, by an effort. V4 knows three degrees, other models none.
+pub(crate) fn thinking_of_effort(param: &str, effort: &str) -> Result<(Thinking, Effort), ApiError> {
     match effort {
-        "none" => Ok(Thinking::Off),
-        "minimal" | "low" | "medium" | "high" | "xhigh" | "max" => Ok(Thinking::On),
+        "none" => Ok((Thinking::Off, Effort::default())),
+        "minimal" | "low" => Ok((Thinking::On, Effort::Low)),
+        "medium" | "high" | "xhigh" => Ok((Thinking::On, Effort::High)),
+        "max" | "ultra" => Ok((Thinking::On, Effort::Max)),
         _ => {
-            let expected = "none, minimal, low, medium, high, xhigh or max";
+            let expected = "none, minimal, low, medium, high, xhigh, max or ultra";
             Err(ApiError::invalid(param, format!("`{param}`: expected {expected}")))
         }
     }
 }
 
-/// Whether to reason, in any of the ways that clients say it; they must agree.
-fn thinking(fields: &mut Fields) -> Result<Thinking, ApiError> {
+/// Whether to reason and how long, in any of the ways that clients say it; they must agree.
+fn thinking(fields: &mut Fields) -> Result<(Thinking, Effort), ApiError> {
     let mut said: Vec<(&str, bool)> = Vec::new();
+    let mut effort = Effort::default();
     if let Some(mut object) = fields.take_object("thinking")? {
         let kind: Option<String> = object.take("type", "enabled or disabled")?;
         match kind.as_deref() {
@@ -219,8 +225,9 @@ fn thinking(fields: &mut Fields) -> Result<Thinking, ApiError> {
         }
         object.finish()?;
     }
-    if let Some(effort) = fields.take::<String>("reasoning_effort", "an effort")? {
-        let thinking = thinking_of_effort("reasoning_effort", &effort)?;
+    if let Some(asked) = fields.take::<String>("reasoning_effort", "an effort")? {
+        let thinking;
+        (thinking, effort) = thinking_of_effort("reasoning_effort", &asked)?;
         said.push(("reasoning_effort", thinking == Thinking::On));
     }
     said.extend(fields.take("enable_thinking", "true or false")?.map(|on| ("enable_thinking", on)));
@@ -231,9 +238,9 @@ fn thinking(fields: &mut Fields) -> Result<Thinking, ApiError> {
         kwargs.finish()?;
     }
     match said.as_slice() {
-        [] => Ok(Thinking::Default),
+        [] => Ok((Thinking::Default, effort)),
         [(first, on), rest @ ..] => match rest.iter().find(|(_, other)| other != on) {
-            None => Ok(if *on { Thinking::On } else { Thinking::Off }),
+            None => Ok((if *on { Thinking::On } else { Thinking::Off }, effort)),
             Some((other, _)) => {
                 let message = format!("`{first}` and `{other}` disagree about reasoning; say it once");
                 Err(ApiError::invalid(other, message))

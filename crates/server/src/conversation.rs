@@ -4,7 +4,9 @@
 use serde_json::json;
 use shoal_base::TokenId;
 use shoal_engine::Constraint;
-use shoal_text::{Message, Piece, PromptStyle, Role, Shape, THINK_CLOSE, Thinking};
+use shoal_text::{
+    Effort, Message, Piece, Prompt, PromptOptions, PromptStyle, Role, Shape, THINK_CLOSE, Thinking,
+};
 
 use crate::answer::{Ask, Form, check_len};
 use crate::constraint::{Bounds, Reasoning};
@@ -23,6 +25,7 @@ pub(crate) struct Conversation {
     pub(crate) is_begun: bool,
     pub(crate) toolbox: Toolbox,
     pub(crate) thinking: Thinking,
+    pub(crate) effort: Effort,
     /// Most tokens of reasoning.
     pub(crate) reasoning_max: Option<usize>,
     pub(crate) format: Option<Format>,
@@ -54,14 +57,11 @@ impl Conversation {
         }
         let begun = if self.is_begun { self.messages.pop() } else { None };
         // A begun answer has its reasoning behind it, if it has any.
-        let thinking = if begun.is_some() { Thinking::Off } else { self.thinking };
-        let prompt = state.style.render_with_tools(
-            &self.messages,
-            self.toolbox.offered(),
-            state.call_format,
-            thinking,
-        );
-        let mut prompt = prompt.map_err(invalid)?;
+        let thinking = match &begun {
+            Some(begun) if begun.reasoning.is_none() => Thinking::Off,
+            _ => self.thinking,
+        };
+        let mut prompt = self.render(state, thinking).map_err(invalid)?;
         if let Some(begun) = begun {
             if prompt.reasoning_open {
                 prompt.pieces.push(Piece::Text(begun.reasoning.unwrap_or_default()));
@@ -78,6 +78,17 @@ impl Conversation {
         }
         let is_thinking = prompt.reasoning_open || may_open;
         Ok(Prepared { tokens, reasoning_open: prompt.reasoning_open, is_thinking })
+    }
+
+    /// The prompt of the conversation.
+    fn render(&self, state: &State, thinking: Thinking) -> Result<Prompt, shoal_text::Error> {
+        let options = PromptOptions {
+            tools: self.toolbox.offered(),
+            thinking,
+            effort: self.effort,
+            shape: self.format.as_ref().map(|format| &format.shape),
+        };
+        state.style.render_with(&self.messages, state.call_format, &options)
     }
 
     /// What the engine is asked for so many answers as `generation` says, written in the form that `form` makes for the prompt.
@@ -107,10 +118,7 @@ impl Conversation {
 
     /// Whether a foreign template asks the model to reason without opening reasoning itself: then it writes something else when it is not to.
     fn template_thinks(&self, state: &State, thinking: Thinking) -> bool {
-        let text = |thinking| {
-            let tools = self.toolbox.offered();
-            state.style.render_with_tools(&self.messages, tools, state.call_format, thinking).ok()
-        };
+        let text = |thinking| self.render(state, thinking).ok();
         matches!(state.style, PromptStyle::Template(_))
             && thinking == Thinking::On
             && text(Thinking::On) != text(Thinking::Off)
@@ -137,7 +145,7 @@ impl Conversation {
             let compiled = state.grammars()?.compile(shape);
             compiled.map_err(|error| ApiError::invalid(param, format!("`{param}`: {error}")))
         };
-        let grammar = match (self.toolbox.shape(state, schema), shape) {
+        let grammar = match (self.toolbox.shape(state, schema)?, shape) {
             (Some((shape, true)), Some(_)) => Some(compile(&shape, param)?),
             (Some((shape, true)), None) => Some(compile(&shape, "tools")?),
             // Nobody relies on it, so what cannot be kept does not stop the answer.

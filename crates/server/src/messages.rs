@@ -8,10 +8,10 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Value, json};
 use shoal_text::tools::ToolCall;
-use shoal_text::{Message, Role, Thinking};
+use shoal_text::{Effort, Message, Role, Thinking};
 
 use crate::answer::{Ask, Messages, answer, read_body};
-use crate::chat::part_text;
+use crate::chat::{part_text, thinking_of_effort};
 use crate::conversation::{Conversation, Turns};
 use crate::error::ApiError;
 use crate::fields::Fields;
@@ -93,20 +93,29 @@ fn read(fields: &mut Fields, state: &state::State) -> Result<Conversation, ApiEr
     let toolbox = toolbox(fields)?;
     let (thinking, reasoning_max) = thinking(fields)?;
     let mut format = None;
-    let mut effort = None;
+    let mut effort = Effort::default();
     if let Some(mut output) = fields.take_object("output_config")? {
-        // The models know no levels: they reason or they do not, which `thinking` says.
-        effort = output.take::<String>("effort", "an effort")?;
+        // Whether to reason at all says `thinking`.
+        if let Some(asked) = output.take::<String>("effort", "an effort")? {
+            effort = effort_of(&asked)?;
+        }
         if let Some(asked) = output.take_object("format")? {
             format = read_format("output_config.format", asked)?;
         }
         output.finish()?;
     }
-    if effort.as_deref().is_some_and(|effort| !["low", "medium", "high", "xhigh", "max"].contains(&effort)) {
-        let message = "`output_config.effort`: expected low, medium, high, xhigh or max".to_owned();
+    let param = "messages";
+    Ok(Conversation { param, messages, is_begun, toolbox, thinking, effort, reasoning_max, format })
+}
+
+/// How long to reason, in Anthropic's words.
+fn effort_of(asked: &str) -> Result<Effort, ApiError> {
+    let param = "output_config.effort";
+    if !["low", "medium", "high", "xhigh", "max"].contains(&asked) {
+        let message = format!("`{param}`: expected low, medium, high, xhigh or max");
         return Err(ApiError::invalid("output_config", message));
     }
-    Ok(Conversation { param: "messages", messages, is_begun, toolbox, thinking, reasoning_max, format })
+    thinking_of_effort(param, asked).map(|(_, effort)| effort)
 }
 
 fn toolbox(fields: &mut Fields) -> Result<Toolbox, ApiError> {

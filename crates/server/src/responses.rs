@@ -8,7 +8,7 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use serde_json::{Map, Value, json};
 use shoal_text::tools::ToolCall;
-use shoal_text::{Message, Role, Thinking};
+use shoal_text::{Effort, Message, Role, Thinking};
 
 use crate::answer::{Ask, Keeping, Responses, answer};
 use crate::chat::{part_text, thinking_of_effort};
@@ -125,7 +125,7 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, caller: &Caller
     }
     let toolbox = Toolbox::take(&mut fields)?;
     echoed.insert("tools".to_owned(), toolbox.to_json());
-    let thinking = reasoning(&mut fields)?;
+    let (thinking, effort) = reasoning(&mut fields)?;
     let format = text_format(&mut fields)?;
     let logprobs = logprobs(&mut fields)?;
     let mut generation = Generation::take(&mut fields, state, NAMES)?;
@@ -147,6 +147,7 @@ pub(crate) fn ask(state: &Arc<state::State>, mut fields: Fields, caller: &Caller
         is_begun: false,
         toolbox,
         thinking,
+        effort,
         reasoning_max: None,
         format,
     };
@@ -168,13 +169,14 @@ fn text_format(fields: &mut Fields) -> Result<Option<Format>, ApiError> {
     Ok(format)
 }
 
-fn reasoning(fields: &mut Fields) -> Result<Thinking, ApiError> {
-    let Some(mut reasoning) = fields.take_object("reasoning")? else { return Ok(Thinking::Default) };
+fn reasoning(fields: &mut Fields) -> Result<(Thinking, Effort), ApiError> {
+    let usual = (Thinking::Default, Effort::default());
+    let Some(mut reasoning) = fields.take_object("reasoning")? else { return Ok(usual) };
     let effort: Option<String> = reasoning.take("effort", "an effort")?;
     // Reasoning comes as it is, in full, whatever summary is asked for.
     reasoning.drop_labels(&["summary", "generate_summary"]);
     reasoning.finish()?;
-    effort.map_or(Ok(Thinking::Default), |effort| thinking_of_effort("reasoning.effort", &effort))
+    effort.map_or(Ok(usual), |effort| thinking_of_effort("reasoning.effort", &effort))
 }
 
 fn logprobs(fields: &mut Fields) -> Result<Option<usize>, ApiError> {

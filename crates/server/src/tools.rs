@@ -155,13 +155,20 @@ impl Toolbox {
     }
 
     /// The shape of an answer that calls them or, if it has a format, follows `schema`; and whether the caller relies on it.
-    pub(crate) fn shape(&self, state: &State, schema: Option<&Value>) -> Option<(Shape, bool)> {
+    ///
+    /// # Errors
+    /// If the caller relies on what the model's format cannot keep.
+    pub(crate) fn shape(
+        &self,
+        state: &State,
+        schema: Option<&Value>,
+    ) -> Result<Option<(Shape, bool)>, ApiError> {
         let chosen: Vec<Tool> = match &self.choice {
             Choice::Named(name) => self.tools.iter().filter(|tool| tool.name == *name).cloned().collect(),
             _ => self.offered().to_vec(),
         };
         if chosen.is_empty() {
-            return None;
+            return Ok(None);
         }
         let (demand, is_promised) = match (&self.choice, self.is_parallel) {
             (Choice::Any, true) => (Demand::Some, true),
@@ -169,8 +176,13 @@ impl Toolbox {
             (_, true) => (Demand::Free, self.is_strict),
             (_, false) => (Demand::AtMostOne, self.is_strict),
         };
-        let grammar = state.call_format.grammar(&state.tokenizer, &chosen, demand, schema);
-        Some((Shape::Lark(grammar), is_promised || schema.is_some()))
+        let is_promised = is_promised || schema.is_some();
+        match state.call_format.grammar(&state.tokenizer, &chosen, demand, schema) {
+            Ok(grammar) => Ok(Some((Shape::Lark(grammar), is_promised))),
+            Err(error) if is_promised => Err(ApiError::invalid("tools", format!("`tools`: {error}"))),
+            // Nobody relies on it.
+            Err(_) => Ok(None),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Instant;
 
-use shoal_text::{PromptStyle, Tokenizer};
+use shoal_text::{Origin, PromptStyle, Tokenizer};
 
 fn main() {
     let mut wrong = 0;
@@ -26,7 +26,7 @@ fn main() {
         let start = Instant::now();
         let ids = tokenizer.encode(&text);
         let speed = text.len() as f64 / start.elapsed().as_secs_f64() / 1e6;
-        let style = PromptStyle::detect(fixture.chat_template.as_deref(), &tokenizer);
+        let style = PromptStyle::detect(fixture.chat_template.as_deref(), &tokenizer, &Origin::default());
         let style = style.map_or_else(|err| err.to_string(), |style| format!("{} {style:?}", style.name()));
         println!(
             "{path}: {right} of {} right, built in {built:.0?}, {speed:.1} MB/s ({} ids), style {style}",

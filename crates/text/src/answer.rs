@@ -1,12 +1,12 @@
 //! One answer as it is written: tokens in, segments of reasoning and answer out.
 //!
 //! Tokens become text that never splits a character, lose their stop string, and are split into what the model thought, what it
-//! says and which functions it calls. Where all marks of that are tokens, only those count: a model that is made to spell one, by
-//! a page that it reads, has called nothing. A segment comes out as soon as it is certain; the answer does not depend on how it arrived.
+//! says and which functions it calls. Where the marks of reasoning are tokens only those count, and so for those of calls: a model that is
+//! made to spell one, by a page that it reads, has called nothing. A segment comes out as soon as it is certain; the answer does not depend on how it arrived.
 
 use shoal_base::TokenId;
 
-use crate::detokenize::{Detokenizer, guarded, unguarded};
+use crate::detokenize::{Detokenizer, Guards, unguarded};
 use crate::reasoning::{ReasoningSplitter, Segment, THINK_CLOSE, THINK_OPEN};
 use crate::stop::StopMatcher;
 use crate::tokenizer::Tokenizer;
@@ -23,6 +23,8 @@ pub struct AnswerStream {
     splitter: Option<ReasoningSplitter>,
     /// `None` where calls are not told apart.
     calls: Option<CallParser>,
+    /// Guards that the parser of calls must not see: its marks are not theirs.
+    lifted: Guards,
 }
 
 impl AnswerStream {
@@ -37,8 +39,9 @@ impl AnswerStream {
             has_stopped: false,
             splitter: reasoning_open.map(ReasoningSplitter::new),
             calls: None,
+            lifted: Guards::default(),
         }
-        .told_apart(&[])
+        .told_apart(None)
     }
 
     /// The same, with calls in `format` told apart.
@@ -46,19 +49,32 @@ impl AnswerStream {
     pub fn with_calls(mut self, format: CallFormat) -> Self {
         self.detokenizer.show(format.marks());
         self.calls = Some(CallParser::new(format));
-        self.told_apart(format.marks())
+        self.told_apart(Some(format))
     }
 
-    /// The same, with marks told from their spelling if all of them are tokens.
-    fn told_apart(mut self, of_calls: &[&str]) -> Self {
+    /// The same, with marks told from their spelling where they are tokens.
+    fn told_apart(mut self, format: Option<CallFormat>) -> Self {
         let of_reasoning: &[&str] = if self.splitter.is_some() { &[THINK_OPEN, THINK_CLOSE] } else { &[] };
-        if self.detokenizer.tell_marks(&[of_reasoning, of_calls].concat()) {
-            // A stop text counts however it is spelled.
-            let spelled = self.stop_texts.iter().filter(|stop| stop.contains('<')).map(|stop| guarded(stop));
-            self.stop = StopMatcher::new(self.stop_texts.iter().cloned().chain(spelled).collect());
-        } else {
-            self.stop = StopMatcher::new(self.stop_texts.clone());
-        }
+        let of_calls = format.map_or(&[][..], CallFormat::marks);
+        let has_bar = of_calls.iter().any(|mark| !mark.starts_with('<'));
+        let tells_reasoning = self.detokenizer.has_tokens(of_reasoning);
+        // Both kinds of marks that begin with the same letter are told, or neither is.
+        let tells_calls = self.detokenizer.has_tokens(of_calls) && (has_bar || tells_reasoning);
+        let marks_with_angle = [
+            if tells_reasoning { of_reasoning } else { &[] },
+            if tells_calls && !has_bar { of_calls } else { &[] },
+        ];
+        let guards = Guards {
+            angle: marks_with_angle.iter().any(|marks| !marks.is_empty()),
+            bar: tells_calls && has_bar,
+        };
+        let told = [marks_with_angle[0], if tells_calls { of_calls } else { &[] }].concat();
+        self.detokenizer.tell_marks(&told, guards);
+        self.lifted = Guards { angle: guards.angle && (has_bar || !tells_calls), bar: false };
+        // A stop text counts however it is spelled.
+        let spelled =
+            self.stop_texts.iter().filter(|stop| guards.change(stop)).map(|stop| guards.guarded(stop));
+        self.stop = StopMatcher::new(self.stop_texts.iter().cloned().chain(spelled).collect());
         self
     }
 
@@ -113,7 +129,9 @@ impl AnswerStream {
     fn find_calls(&mut self, segments: Vec<Segment>) -> Vec<Segment> {
         let Some(calls) = &mut self.calls else { return segments };
         let parts = segments.into_iter().flat_map(|part| match part {
-            Segment::Answer(text) => calls.push(&text).into_iter().map(segment).collect(),
+            Segment::Answer(text) => {
+                calls.push(&self.lifted.removed(text)).into_iter().map(segment).collect()
+            }
             other => vec![other],
         });
         parts.collect()

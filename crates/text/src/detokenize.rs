@@ -16,29 +16,59 @@ pub struct Detokenizer {
     pending: Vec<u8>,
     /// Control tokens that print their text all the same.
     shown: Vec<TokenId>,
-    /// Tokens that are marks; if there are any, no other token's text can be taken for one.
+    /// Tokens that are marks.
     marks: Vec<TokenId>,
+    /// What keeps the text of any other token from being taken for one.
+    guards: Guards,
 }
 
-/// Stands behind every `<` that is no mark's, where marks are told from their spelling: a character of plane 16, which is for private use and
-/// means nothing.
-const GUARD: char = '\u{10F5F0}';
+/// The letters that marks begin with, and what stands behind each of them that is no mark's, where marks are told from their spelling:
+/// characters of plane 16, which are for private use and mean nothing.
+const GUARDS: [(char, char); 2] = [('<', '\u{10F5F0}'), ('｜', '\u{10F5F1}')];
+
+/// Which of those letters are guarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Guards {
+    /// That of `<think>` and of most marks of calls.
+    pub(crate) angle: bool,
+    /// That of `｜DSML｜`.
+    pub(crate) bar: bool,
+}
+
+impl Guards {
+    fn chosen(self) -> impl Iterator<Item = (char, char)> {
+        GUARDS.into_iter().zip([self.angle, self.bar]).filter(|(_, is_on)| *is_on).map(|(pair, _)| pair)
+    }
+
+    /// Whether a text looks different where it is no mark.
+    pub(crate) fn change(self, text: &str) -> bool {
+        self.chosen().any(|(letter, _)| text.contains(letter))
+    }
+
+    /// `text` as it looks where it is no mark.
+    pub(crate) fn guarded(self, text: &str) -> String {
+        let text = unguarded(text.to_owned());
+        self.chosen().fold(text, |text, (letter, guard)| text.replace(letter, &format!("{letter}{guard}")))
+    }
+
+    /// `text` without what these guards have put in.
+    pub(crate) fn removed(self, text: String) -> String {
+        self.chosen()
+            .fold(text, |text, (_, guard)| if text.contains(guard) { text.replace(guard, "") } else { text })
+    }
+}
 
 /// `text` as the model wrote it.
 pub(crate) fn unguarded(text: String) -> String {
-    if text.contains(GUARD) { text.replace(GUARD, "") } else { text }
-}
-
-/// `text` as it looks where it is no mark.
-pub(crate) fn guarded(text: &str) -> String {
-    text.replace(GUARD, "").replace('<', &format!("<{GUARD}"))
+    Guards { angle: true, bar: true }.removed(text)
 }
 
 impl Detokenizer {
     /// A detokenizer at the start of a text.
     #[must_use]
     pub fn new(tokenizer: &Tokenizer) -> Self {
-        Self { tokenizer: tokenizer.clone(), pending: Vec::new(), shown: Vec::new(), marks: Vec::new() }
+        let (tokenizer, guards) = (tokenizer.clone(), Guards::default());
+        Self { tokenizer, pending: Vec::new(), shown: Vec::new(), marks: Vec::new(), guards }
     }
 
     /// From now on the control tokens of these texts print them.
@@ -53,15 +83,23 @@ impl Detokenizer {
         }
         self.pending.extend_from_slice(self.tokenizer.token_bytes(id));
         let text = take_certain(&mut self.pending);
-        if self.marks.is_empty() || self.marks.contains(&id) { text } else { guarded(&text) }
+        if self.guards == Guards::default() || self.marks.contains(&id) {
+            text
+        } else {
+            self.guards.guarded(&text)
+        }
     }
 
-    /// From now on these marks are told from their spelling by other tokens, if all of them are tokens; says whether they are. What is
-    /// printed has to pass [`unguarded`] in the end.
-    pub(crate) fn tell_marks(&mut self, texts: &[&str]) -> bool {
-        let marks: Option<Vec<TokenId>> = texts.iter().map(|text| self.tokenizer.special(text)).collect();
-        self.marks = marks.unwrap_or_default();
-        !self.marks.is_empty()
+    /// Whether all of these marks are tokens.
+    pub(crate) fn has_tokens(&self, marks: &[&str]) -> bool {
+        marks.iter().all(|mark| self.tokenizer.special(mark).is_some())
+    }
+
+    /// From now on these marks are told from their spelling by other tokens, with `guards`. What is printed has to pass [`unguarded`] in
+    /// the end.
+    pub(crate) fn tell_marks(&mut self, marks: &[&str], guards: Guards) {
+        self.marks = marks.iter().filter_map(|mark| self.tokenizer.special(mark)).collect();
+        self.guards = guards;
     }
 
     /// Ends the text; an unfinished character prints U+FFFD.

@@ -30,7 +30,7 @@ pub use byte_letters::byte_vocabulary;
 pub use detokenize::Detokenizer;
 pub use error::Error;
 pub use grammar::{Grammar, GrammarCompiler, Shape};
-pub use prompt::{Message, Prompt, PromptStyle, Role, Thinking};
+pub use prompt::{Effort, Message, Origin, Prompt, PromptOptions, PromptStyle, Role, Task, Thinking};
 pub use reasoning::{ReasoningSplitter, Segment, THINK_CLOSE, THINK_OPEN};
 pub use stop::StopMatcher;
 pub use tokenizer::{Piece, Tokenizer};

@@ -4,7 +4,7 @@ mod support;
 
 use serde::Deserialize;
 use shoal_text::prompt::{ForeignTemplate, Reasoning};
-use shoal_text::{Message, Piece, PromptStyle, Role, Thinking, Tokenizer};
+use shoal_text::{Message, Origin, Piece, PromptStyle, Role, Thinking, Tokenizer};
 use support::Fixture;
 
 fn tokenizer(json: &str) -> Tokenizer {
@@ -121,7 +121,9 @@ const OTHER: &str =
 #[test]
 fn a_style_is_found_by_what_its_template_writes() {
     let (v2, r1, smollm) = (deepseek_v2(), deepseek_r1(), smollm());
-    let found = |template: Option<&str>, tokenizer| PromptStyle::detect(template, tokenizer).unwrap();
+    let found = |template: Option<&str>, tokenizer| {
+        PromptStyle::detect(template, tokenizer, &Origin::default()).unwrap()
+    };
     assert_eq!(found(Some(V3), &r1).name(), "deepseek-v3");
     let by_default = V3.replace(
         "{% if add_generation_prompt %}<｜Assistant｜>",
@@ -146,7 +148,8 @@ fn a_style_is_found_by_what_its_template_writes() {
 #[test]
 fn without_a_usable_template_the_vocabulary_and_its_words_decide() {
     let (v2, r1, smollm) = (deepseek_v2(), deepseek_r1(), smollm());
-    let found = |template: Option<&str>, tokenizer| PromptStyle::detect(template, tokenizer);
+    let found =
+        |template: Option<&str>, tokenizer| PromptStyle::detect(template, tokenizer, &Origin::default());
     assert_eq!(found(None, &r1).unwrap().name(), "deepseek-v3");
     assert_eq!(found(Some(" \n"), &smollm).unwrap().name(), "chatml");
     let plain = found(None, &v2).unwrap();

@@ -6,13 +6,21 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use shoal_base::{Prng, TokenId};
 use shoal_text::prompt::Reasoning;
-use shoal_text::tools::{CallFormat, CallParser, CallPart, Demand, Tool, ToolCall};
+use shoal_text::tools::{CallFormat, CallParser, CallPart, Demand, Tool, ToolCall, V4Release};
 use shoal_text::{
-    AnswerStream, GrammarCompiler, Message, PromptStyle, Role, Segment, Shape, Thinking, Tokenizer,
+    AnswerStream, GrammarCompiler, Message, PromptOptions, PromptStyle, Role, Segment, Shape, Tokenizer,
 };
 use support::Fixture;
 
-const FORMATS: [CallFormat; 3] = [CallFormat::DeepseekV3, CallFormat::DeepseekV31, CallFormat::Hermes];
+const V4: CallFormat = CallFormat::DeepseekV4(V4Release::Dated);
+const FORMATS: [CallFormat; 5] =
+    [CallFormat::DeepseekV3, CallFormat::DeepseekV31, CallFormat::Hermes, CallFormat::DeepseekV32, V4];
+
+fn deepseek_v4() -> Tokenizer {
+    let mut spec = Fixture::parse(include_str!("../../../tests/golden/tokenizers/deepseek-v4.json")).spec();
+    (spec.bos, spec.eos) = (Some(TokenId(0)), Some(TokenId(1)));
+    Tokenizer::new(spec).expect("a vocabulary")
+}
 
 fn deepseek() -> Tokenizer {
     let mut spec = Fixture::parse(include_str!("../../../tests/golden/tokenizers/deepseek-v3.json")).spec();
@@ -61,11 +69,15 @@ fn talk() -> Vec<Message> {
     ]
 }
 
+fn told(tools: &[Tool]) -> PromptOptions<'_> {
+    PromptOptions { tools, ..PromptOptions::default() }
+}
+
 #[test]
 fn calls_and_results_of_earlier_turns_stand_as_the_models_know_them() {
     let tail = |style: &PromptStyle, tokenizer: &Tokenizer| {
         let format = style.call_format(tokenizer);
-        let prompt = style.render_with_tools(&talk(), &[], format, Thinking::Default).expect("it renders");
+        let prompt = style.render_with(&talk(), format, &PromptOptions::default()).expect("it renders");
         tokenizer.encode_pieces(&prompt.pieces).expect("the vocabulary has its marks");
         let text = prompt.text();
         text[text.find("Let me see.").expect("it is there")..].to_owned()
@@ -103,11 +115,13 @@ fn functions_are_described_once_and_texts_cannot_forge_marks() {
         (PromptStyle::ChatMl { default_system: Some("Default.".into()), has_call_marks: false }, smollm()),
         (PromptStyle::ChatMl { default_system: Some("Default.".into()), has_call_marks: true }, smollm()),
         (PromptStyle::DeepseekV2, deepseek()),
+        (PromptStyle::DeepseekV32, deepseek()),
+        (PromptStyle::DeepseekV4(V4Release::Preview), deepseek_v4()),
+        (PromptStyle::DeepseekV4(V4Release::Dated), deepseek_v4()),
     ] {
         let format = style.call_format(&tokenizer);
         let users = |tools: &[Tool]| {
-            let prompt =
-                style.render_with_tools(&talk()[1..2], tools, format, Thinking::Default).expect("it renders");
+            let prompt = style.render_with(&talk()[1..2], format, &told(tools)).expect("it renders");
             let specials =
                 prompt.pieces.iter().filter(|piece| matches!(piece, shoal_text::Piece::Special(_)));
             let users = specials.filter(|piece| format!("{piece:?}").contains("User")).count();
@@ -118,17 +132,50 @@ fn functions_are_described_once_and_texts_cannot_forge_marks() {
         assert_eq!(text.matches("Tells the weather.").count() + text.matches("obey").count(), 1, "{text}");
         assert_eq!(text.matches("\"maxLength\": 12").count(), 1, "{text}");
         assert_eq!(text.contains("Default."), style.name() == "chatml", "{text}");
-        let prompt =
-            style.render_with_tools(&talk()[1..2], &tools, format, Thinking::Default).expect("it renders");
+        let prompt = style.render_with(&talk()[1..2], format, &told(&tools)).expect("it renders");
         let is_close = |piece: &&shoal_text::Piece| matches!(piece, shoal_text::Piece::Special(text) if text == "</tool_call>");
         let closes = prompt.pieces.iter().filter(is_close).count();
         assert!(closes <= 2, "{}: {closes} marks, of which the format has two", style.name());
     }
 }
 
+fn dsml_block(format: CallFormat) -> Option<&'static str> {
+    match format {
+        CallFormat::DeepseekV32 => Some("function_calls"),
+        CallFormat::DeepseekV4(_) => Some("tool_calls"),
+        _ => None,
+    }
+}
+
+/// `calls` as a model writes them in DSML: every text plain, everything else as JSON.
+fn written_dsml(block: &str, calls: &[(String, String)]) -> String {
+    if calls.is_empty() {
+        return String::new();
+    }
+    let mut out = format!("\n\n<｜DSML｜{block}>\n");
+    for (name, arguments) in calls {
+        out.push_str(&format!("<｜DSML｜invoke name=\"{name}\">\n"));
+        let arguments: Value = serde_json::from_str(arguments).expect("JSON");
+        for (key, value) in arguments.as_object().expect("an object") {
+            let (is_text, text) = match value.as_str() {
+                Some(text) => (true, text.to_owned()),
+                None => (false, value.to_string()),
+            };
+            out.push_str(&format!(
+                "<｜DSML｜parameter name=\"{key}\" string=\"{is_text}\">{text}</｜DSML｜parameter>\n"
+            ));
+        }
+        out.push_str("</｜DSML｜invoke>\n");
+    }
+    out + &format!("</｜DSML｜{block}>")
+}
+
 /// An answer of a text and `calls`, as a model of `format` writes it.
 fn written(format: CallFormat, text: &str, calls: &[(String, String)]) -> String {
     let mut out = text.to_owned();
+    if let Some(block) = dsml_block(format) {
+        return out + &written_dsml(block, calls);
+    }
     for (idx, (name, arguments)) in calls.iter().enumerate() {
         let first = idx == 0;
         match format {
@@ -150,6 +197,7 @@ fn written(format: CallFormat, text: &str, calls: &[(String, String)]) -> String
                     "<tool_call>\n{{\"name\": \"{name}\", \"arguments\": {arguments}}}\n</tool_call>"
                 ));
             }
+            CallFormat::DeepseekV32 | CallFormat::DeepseekV4(_) => unreachable!("written above"),
         }
     }
     if !calls.is_empty() && format != CallFormat::Hermes {
@@ -185,7 +233,7 @@ fn read(format: CallFormat, text: &str, cuts: &[usize]) -> (String, Vec<(String,
 proptest! {
     #[test]
     fn what_was_called_is_read_however_it_is_cut(
-        format in 0..3usize,
+        format in 0..5usize,
         text in "[a-z <|`\n]{0,12}",
         calls in prop::collection::vec(("[a-z_]{1,9}", "\\{\"a\": \"[a-z`<｜|> ]{0,9}\"\\}"), 0..3),
         mut cuts in prop::collection::vec(0..200usize, 0..8),
@@ -201,9 +249,11 @@ proptest! {
 
     #[test]
     fn any_answer_is_read_the_same_however_it_is_cut(
-        format in 0..3usize,
+        format in 0..5usize,
         pieces in prop::collection::vec(prop::sample::select(vec![
             "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>", "function", "<｜tool▁sep｜>", "x", "\n```json\n", "{}", "\n```",
+            "<｜DSML｜tool_calls>", "</｜DSML｜tool_calls>", "<｜DSML｜invoke name=\"f\">", "</｜DSML｜invoke>", "<｜DSML｜parameter name=\"k\" string=\"true\">",
+            "<｜DSML｜parameter name=\"", "\" string=\"false\">", "</｜DSML｜parameter>", "<｜DSML｜", "<｜DSML｜function_calls>", "</｜DSML｜function_calls>",
             "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>", "<tool_call>", "</tool_call>", "{\"name\": \"n\", \"arguments\": 1}", "\n", "<",
         ]), 0..14),
         mut cuts in prop::collection::vec(0..200usize, 0..8),
@@ -301,11 +351,15 @@ fn a_grammar_of_calls_lets_nothing_else_through() {
         (CallFormat::DeepseekV3, deepseek()),
         (CallFormat::DeepseekV31, deepseek()),
         (CallFormat::Hermes, smollm()),
+        (CallFormat::DeepseekV32, deepseek()),
+        (V4, deepseek_v4()),
+        (CallFormat::DeepseekV4(V4Release::Preview), deepseek_v4()),
     ] {
         let compiler = GrammarCompiler::new(&tokenizer).expect("a compiler");
         for seed in 0..6 {
             let demand = if seed % 2 == 0 { Demand::One } else { Demand::Some };
-            let shape = Shape::Lark(format.grammar(&tokenizer, &tools(), demand, None));
+            let shape =
+                Shape::Lark(format.grammar(&tokenizer, &tools(), demand, None).expect("it can be kept"));
             let tokens = babble(&compiler, &tokenizer, &shape, seed);
             let mut answer = AnswerStream::new(&tokenizer, Vec::new(), None).with_calls(format);
             let mut segments: Vec<Segment> = tokens.iter().flat_map(|&token| answer.push(token)).collect();
@@ -334,6 +388,41 @@ fn a_grammar_of_calls_lets_nothing_else_through() {
                     other => panic!("no function is called {other}"),
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_call_may_follow_text_in_every_format() {
+    for (format, tokenizer) in [
+        (CallFormat::DeepseekV3, deepseek()),
+        (CallFormat::DeepseekV31, deepseek()),
+        (CallFormat::Hermes, smollm()),
+        (CallFormat::DeepseekV32, deepseek()),
+        (V4, deepseek_v4()),
+    ] {
+        let compiler = GrammarCompiler::new(&tokenizer).expect("a compiler");
+        let lark = format.grammar(&tokenizer, &tools(), Demand::Free, None).expect("it can be kept");
+        let mut grammar = compiler.compile(&Shape::Lark(lark)).expect("it compiles");
+        let answer = written(format, "Let me see.", &[("now".to_owned(), "{}".to_owned())]);
+        let mut rest = answer.as_str();
+        while !rest.is_empty() {
+            // A mark at once, or the text before the next.
+            let tokens = format.marks().iter().filter(|mark| tokenizer.special(mark).is_some());
+            let next = tokens.filter_map(|mark| Some((rest.find(mark)?, *mark))).min();
+            let mark = next.filter(|(at, _)| *at == 0).map(|(_, mark)| mark);
+            let next = next.map_or(rest.len(), |(at, _)| at);
+            let (part, ids) = match mark {
+                Some(mark) => (mark.len(), vec![tokenizer.special(mark).expect("a mark")]),
+                None => (next, tokenizer.encode(&rest[..next])),
+            };
+            for id in ids {
+                let mask = grammar.allowed().expect("it can be said");
+                let is_allowed = mask.get(id.idx() / 32).is_some_and(|word| word >> (id.0 % 32) & 1 == 1);
+                assert!(is_allowed, "{format:?}: {:?} of {answer:?}", tokenizer.decode(&[id]));
+                grammar.accept(id).expect("it was allowed");
+            }
+            rest = &rest[part..];
         }
     }
 }

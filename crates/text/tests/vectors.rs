@@ -42,6 +42,11 @@ fn deepseek_v3() {
 }
 
 #[test]
+fn deepseek_v4() {
+    check(&fixture!("deepseek-v4"), 5);
+}
+
+#[test]
 fn deepseek_r1_qwen() {
     check(&fixture!("deepseek-r1-qwen"), 47);
 }

@@ -13,7 +13,7 @@ use rustyline::error::ReadlineError;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Completer, Editor, Helper, Highlighter, Hinter};
 use shoal_engine::SamplingParams;
-use shoal_text::{Message, Role, Segment, Thinking};
+use shoal_text::{Effort, Message, Role, Segment, Thinking};
 
 use crate::args::RunArgs;
 use crate::commands::run::Session;
@@ -32,6 +32,7 @@ const HELP: &str = "\
                 temp top_k top_p min_p seed max_tokens
                 repeat_penalty frequency_penalty presence_penalty
                 think on|off|default
+                effort low|high|max: how long, where the model knows degrees
                 fold on|off: show that the model reasons, not what
 /reasoning      show what the model thought before its last answer
 /bye            leave (also Ctrl-D)
@@ -228,7 +229,12 @@ impl Chat<'_> {
             Thinking::On => "on",
             Thinking::Off => "off",
         };
-        println!("max_tokens {max_tokens}  think {think}  fold {fold}");
+        let effort = match self.session.effort {
+            Effort::Low => "low",
+            Effort::High => "high",
+            Effort::Max => "max",
+        };
+        println!("max_tokens {max_tokens}  think {think}  effort {effort}  fold {fold}");
     }
 
     fn set(&mut self, setting: &str) -> anyhow::Result<()> {
@@ -251,6 +257,7 @@ impl Chat<'_> {
             "think" => {
                 self.session.thinking = if parse_switch(name, value)? { Thinking::On } else { Thinking::Off };
             }
+            "effort" => self.session.effort = parse_effort(value)?,
             _ => bail!("no setting `{name}`; /set shows them"),
         }
         sampling.check()?;
@@ -261,6 +268,15 @@ impl Chat<'_> {
 
 fn parse<T: std::str::FromStr>(name: &str, value: &str) -> anyhow::Result<T> {
     value.parse().map_err(|_| anyhow::anyhow!("{name}: expected a number, found `{value}`"))
+}
+
+fn parse_effort(value: &str) -> anyhow::Result<Effort> {
+    match value {
+        "low" => Ok(Effort::Low),
+        "high" => Ok(Effort::High),
+        "max" => Ok(Effort::Max),
+        _ => bail!("effort: expected low, high or max, found `{value}`"),
+    }
 }
 
 fn parse_switch(name: &str, value: &str) -> anyhow::Result<bool> {

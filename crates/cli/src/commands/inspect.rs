@@ -8,12 +8,12 @@ use shoal_base::Bytes;
 use shoal_checkpoint::{Checkpoint, Source, TensorInfo};
 use shoal_model::kv_cache::KvSizes;
 use shoal_model::{KvCache, ModelConfig};
-use shoal_text::{PromptStyle, Tokenizer};
+use shoal_text::Tokenizer;
 
 use crate::args::InspectArgs;
 use crate::division::working_memory;
 use crate::environment::Environment;
-use crate::loaded::vocab_spec;
+use crate::loaded::{prompt_style, vocab_spec};
 use crate::resolve::open_model;
 use crate::terminal::{one_line, printable};
 
@@ -105,7 +105,7 @@ fn report(checkpoint: &Checkpoint, context: usize) -> anyhow::Result<Report> {
     let (pre, tokens) = (spec.pre.clone(), spec.tokens.len());
     let tokenizer = Tokenizer::new(spec)?;
     let template = metadata.str("tokenizer.chat_template")?;
-    let style = PromptStyle::detect(template, &tokenizer)?;
+    let style = prompt_style(metadata, &tokenizer)?;
     let common = config.common();
     // As for a run: 0 is the longest, and no more than that.
     let context = Some(context).filter(|&context| context > 0).unwrap_or(usize::MAX);

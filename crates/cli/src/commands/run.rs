@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, bail};
 use shoal_base::Bytes;
 use shoal_engine::{Engine, EngineOptions, SamplingParams};
-use shoal_text::{Message, Piece, Prompt, PromptStyle, Role, Segment, Thinking, Tokenizer};
+use shoal_text::tools::CallFormat;
+use shoal_text::{
+    Effort, Message, Piece, Prompt, PromptOptions, PromptStyle, Role, Segment, Thinking, Tokenizer,
+};
 
 use crate::answer::{Answer, Ask, Ended, answer};
 use crate::args::{RunArgs, SamplingArgs};
@@ -32,6 +35,7 @@ pub(crate) struct Session {
     pub(crate) max_tokens: Option<usize>,
     pub(crate) stop: Vec<String>,
     pub(crate) thinking: Thinking,
+    pub(crate) effort: Effort,
     pub(crate) interrupt: Arc<AtomicBool>,
     /// Prompts go on as they stand, without the model's chat format.
     raw: bool,
@@ -110,6 +114,7 @@ impl Session {
             max_tokens: args.sampling.max_tokens,
             stop: args.sampling.stop.clone(),
             thinking: if args.no_think { Thinking::Off } else { Thinking::Default },
+            effort: args.effort.into(),
             interrupt,
             rates: loaded.rates.context("the machine was measured")?,
             division: loaded.division,
@@ -123,8 +128,13 @@ impl Session {
         messages: &[Message],
         on_segment: &mut dyn FnMut(&Segment) -> std::io::Result<()>,
     ) -> anyhow::Result<Answer> {
-        let prompt =
-            if self.raw { raw_prompt(messages) } else { self.style.render(messages, self.thinking)? };
+        let prompt = if self.raw {
+            raw_prompt(messages)
+        } else {
+            let (thinking, effort) = (self.thinking, self.effort);
+            let options = PromptOptions { thinking, effort, ..PromptOptions::default() };
+            self.style.render_with(messages, CallFormat::Hermes, &options)?
+        };
         let mut tokens = self.tokenizer.encode_pieces(&prompt.pieces)?;
         if self.raw && self.tokenizer.adds_bos() {
             tokens.splice(0..0, self.tokenizer.bos());
@@ -178,6 +188,8 @@ pub(crate) fn sampling(args: &SamplingArgs, style: &PromptStyle) -> SamplingPara
         PromptStyle::DeepseekV3 { .. } | PromptStyle::DeepseekV31 => {
             SamplingParams { temperature: 0.6, top_p: 0.95, ..filters_off }
         }
+        PromptStyle::DeepseekV32 => SamplingParams { temperature: 1.0, top_p: 0.95, ..filters_off },
+        PromptStyle::DeepseekV4(_) => SamplingParams { temperature: 1.0, top_p: 1.0, ..filters_off },
         PromptStyle::ChatMl { .. } | PromptStyle::Template(_) | PromptStyle::Plain { .. } => usual,
     };
     SamplingParams {

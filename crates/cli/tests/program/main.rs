@@ -11,6 +11,7 @@ mod refusals;
 mod safetensors;
 mod serve;
 mod serve_dialects;
+mod serve_dsml;
 mod serve_kv;
 mod serve_shapes;
 mod serve_tls;

@@ -54,8 +54,8 @@ pub(super) fn v2(messages: &[Message]) -> Prompt {
                 pieces.text(&message.content);
                 pieces.special(EOS);
             }
-            // Nobody who knows no calls has results.
-            Role::Tool => {}
+            // Nobody who knows no calls has results; other roles came as these.
+            Role::Tool | Role::Developer | Role::Reminder => {}
         }
     }
     pieces.text("Assistant:");
@@ -69,8 +69,8 @@ pub(super) fn v3(messages: &[Message], tools: &[Tool], reasoning: Reasoning, thi
     let mut after_results = false;
     for message in messages {
         match message.role {
-            // They stand at the front.
-            Role::System => continue,
+            // They stand at the front, as what other roles say.
+            Role::System | Role::Developer | Role::Reminder => continue,
             Role::Tool => {
                 if after_results {
                     pieces.text("\n")
@@ -142,7 +142,7 @@ pub(super) fn v31(messages: &[Message], tools: &[Tool], thinking: Thinking) -> P
     let mut after_results = false;
     for message in messages {
         match message.role {
-            Role::System => continue,
+            Role::System | Role::Developer | Role::Reminder => continue,
             Role::Tool => {
                 write_result(FORMAT, &message.content, &mut pieces);
                 after_user = false;

@@ -25,6 +25,19 @@ impl Pieces {
         self.0.push(Piece::Special(text.to_owned()));
     }
 
+    /// Appends a text of the format's own, in which `marks` are special tokens.
+    pub(crate) fn marked(&mut self, text: &'static str, marks: &[&str]) {
+        let mut rest = text;
+        while let Some((at, mark)) =
+            marks.iter().filter_map(|&mark| Some((rest.find(mark)?, mark))).min_by_key(|&(at, _)| at)
+        {
+            self.text(&rest[..at]);
+            self.special(mark);
+            rest = &rest[at + mark.len()..];
+        }
+        self.text(rest);
+    }
+
     /// The finished prompt.
     pub(super) fn prompt(self, reasoning_open: bool) -> Prompt {
         Prompt { pieces: self.0, reasoning_open }

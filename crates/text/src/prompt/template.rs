@@ -116,7 +116,7 @@ fn context<'t>(
     for (index, message) in messages.iter().enumerate() {
         let content = match message.role {
             Role::Assistant => texts.said(&message.content, index),
-            Role::System | Role::User | Role::Tool => texts.stand_in(&message.content, index),
+            _ => texts.stand_in(&message.content, index),
         };
         let mut fields = vec![("role", Value::from(message.role.name())), ("content", Value::from(content))];
         if let Some(reasoning) = &message.reasoning {

@@ -1,6 +1,8 @@
 //! What a model is told about the functions it may call.
 
-use super::{CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, CallFormat, HERMES_CLOSE, HERMES_OPEN, SEP, Tool};
+use super::{
+    CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, CallFormat, HERMES_CLOSE, HERMES_OPEN, SEP, Tool, dsml,
+};
 use crate::prompt::pieces::Pieces;
 use crate::prompt::spaced_json;
 
@@ -9,6 +11,8 @@ pub(crate) fn describe(format: CallFormat, tools: &[Tool], pieces: &mut Pieces) 
     match format {
         CallFormat::DeepseekV3 => v3(tools, pieces),
         CallFormat::DeepseekV31 => v31(tools, pieces),
+        CallFormat::DeepseekV32 => dsml::describe(&dsml::V32, tools, pieces),
+        CallFormat::DeepseekV4(release) => dsml::describe(dsml::v4(release), tools, pieces),
         CallFormat::Hermes => hermes(tools, pieces),
     }
 }
@@ -64,15 +68,7 @@ fn list(tools: &[Tool], pieces: &mut Pieces) {
 fn hermes(tools: &[Tool], pieces: &mut Pieces) {
     pieces.text(&hermes_list(tools));
     // Only these marks are the format's; what functions say of themselves is text.
-    let mut rest = HERMES_HOW;
-    while let Some((at, mark)) =
-        [HERMES_OPEN, HERMES_CLOSE].into_iter().filter_map(|mark| Some((rest.find(mark)?, mark))).min()
-    {
-        pieces.text(&rest[..at]);
-        pieces.special(mark);
-        rest = &rest[at + mark.len()..];
-    }
-    pieces.text(rest);
+    pieces.marked(HERMES_HOW, &[HERMES_OPEN, HERMES_CLOSE]);
 }
 
 /// How a call is written.

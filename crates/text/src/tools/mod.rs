@@ -5,6 +5,8 @@
 //! ```text
 //! V3, R1   ⟨calls begin⟩⟨call begin⟩function⟨sep⟩NAME\n```json\nARGUMENTS\n```⟨call end⟩ \n ⟨call begin⟩… ⟨calls end⟩
 //! V3.1     ⟨calls begin⟩⟨call begin⟩NAME⟨sep⟩ARGUMENTS⟨call end⟩⟨call begin⟩… ⟨calls end⟩
+//! V3.2     <｜DSML｜function_calls>\n<｜DSML｜invoke name="NAME">\n<｜DSML｜parameter name="KEY" string="true|false">VALUE</｜DSML｜parameter>\n…
+//! V4       the same with `tool_calls`; there `｜DSML｜` is one token
 //! Hermes   <tool_call>\n{"name": "NAME", "arguments": ARGUMENTS}\n</tool_call> \n <tool_call>…
 //! ```
 //! `describe` writes the functions into the instructions, `write` writes calls and results of earlier turns, [`CallParser`] reads the
@@ -13,9 +15,11 @@
 //!
 //! A model that has no marks for calls, or was trained on none, is told of Hermes' format in plain text.
 //!
-//! Source: the chat templates in the models' `tokenizer_config.json` and V3.1's model card; Hermes is what Qwen2.5's template writes.
+//! Source: the chat templates in the models' `tokenizer_config.json` and V3.1's model card; Hermes is what Qwen2.5's template writes; for DSML see
+//! `dsml`.
 
 mod describe;
+mod dsml;
 mod grammar;
 mod parse;
 mod write;
@@ -75,8 +79,21 @@ pub enum CallFormat {
     DeepseekV3,
     /// DeepSeek V3.1.
     DeepseekV31,
+    /// DeepSeek V3.2: DSML in plain text.
+    DeepseekV32,
+    /// DeepSeek V4: DSML, whose mark is a token.
+    DeepseekV4(V4Release),
     /// A JSON object between `<tool_call>` marks: Qwen and others with ChatML.
     Hermes,
+}
+
+/// Which V4: its prompts changed between the preview and the releases with a date in their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum V4Release {
+    /// V4-Flash and V4-Pro of April 2026.
+    Preview,
+    /// V4-Flash-0731, V4-Pro-0813 and what follows them.
+    Dated,
 }
 
 /// Which calls an answer must have.
@@ -93,11 +110,13 @@ pub enum Demand {
 }
 
 impl CallFormat {
-    /// The marks that the format is written with: tokens in the vocabularies of models that were trained on it, Hermes' plain text in others.
+    /// The marks that the format is written with: tokens in the vocabularies of models that were trained on it, Hermes' plain text in others,
+    /// V3.2's in all.
     #[must_use]
     pub const fn marks(self) -> &'static [&'static str] {
         match self {
             Self::DeepseekV3 | Self::DeepseekV31 => &[CALLS_BEGIN, CALLS_END, CALL_BEGIN, CALL_END, SEP],
+            Self::DeepseekV32 | Self::DeepseekV4(_) => &[dsml::MARK],
             Self::Hermes => &[HERMES_OPEN, HERMES_CLOSE],
         }
     }
@@ -105,13 +124,12 @@ impl CallFormat {
     /// Whether a vocabulary has what the format is written with.
     #[must_use]
     pub fn fits(self, tokenizer: &Tokenizer) -> bool {
-        if self == Self::Hermes {
-            return true;
-        }
         let results: &[&str] = match self {
+            // Plain text is always there.
+            Self::DeepseekV32 | Self::Hermes => return true,
             Self::DeepseekV3 => &[OUTPUTS_BEGIN, OUTPUTS_END, OUTPUT_BEGIN, OUTPUT_END],
             Self::DeepseekV31 => &[OUTPUT_BEGIN, OUTPUT_END],
-            Self::Hermes => &[],
+            Self::DeepseekV4(_) => &[],
         };
         self.marks().iter().chain(results).all(|mark| tokenizer.special(mark).is_some())
     }

@@ -1,4 +1,4 @@
-//! Reads calls out of an answer as it is written.
+//! Reads calls out of an answer as it is written. What reads DSML stands in `dsml`.
 //!
 //! Text arrives in arbitrary parts, and a mark may be cut anywhere: what may still become a mark is held back, nothing else. In
 //! every format the name of a call is passed on when it is complete and its arguments as they come, so that whoever waits for a long
@@ -7,6 +7,7 @@
 
 use serde_json::Value;
 
+use super::dsml::{self, DsmlParser};
 use super::{CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, CallFormat, HERMES_CLOSE, HERMES_OPEN, SEP};
 use crate::reasoning::tail_that_may_begin;
 
@@ -58,29 +59,61 @@ enum State {
 
 /// Follows one answer.
 #[derive(Clone, Debug)]
-pub struct CallParser {
-    format: CallFormat,
-    state: State,
-    held: String,
+pub struct CallParser(Kind);
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Marked(MarkedParser),
+    Dsml(DsmlParser),
 }
 
 impl CallParser {
     /// A parser at the start of an answer.
     #[must_use]
-    pub const fn new(format: CallFormat) -> Self {
-        Self { format, state: State::Text, held: String::new() }
+    pub fn new(format: CallFormat) -> Self {
+        Self(match format {
+            CallFormat::DeepseekV32 => Kind::Dsml(DsmlParser::new(&dsml::V32)),
+            CallFormat::DeepseekV4(release) => Kind::Dsml(DsmlParser::new(dsml::v4(release))),
+            CallFormat::DeepseekV3 | CallFormat::DeepseekV31 | CallFormat::Hermes => {
+                Kind::Marked(MarkedParser { format, state: State::Text, held: String::new() })
+            }
+        })
     }
 
     /// Adds text; what is certain now, in order, without empty parts.
     pub fn push(&mut self, text: &str) -> Vec<CallPart> {
+        match &mut self.0 {
+            Kind::Marked(parser) => parser.push(text),
+            Kind::Dsml(parser) => parser.push(text),
+        }
+    }
+
+    /// Ends the answer; what was held back.
+    pub fn finish(&mut self) -> Vec<CallPart> {
+        match &mut self.0 {
+            Kind::Marked(parser) => parser.finish(),
+            Kind::Dsml(parser) => parser.finish(),
+        }
+    }
+}
+
+/// Follows an answer in a format whose calls stand between marks.
+#[derive(Clone, Debug)]
+struct MarkedParser {
+    format: CallFormat,
+    state: State,
+    held: String,
+}
+
+impl MarkedParser {
+    fn push(&mut self, text: &str) -> Vec<CallPart> {
         self.held.push_str(text);
         let mut out = Vec::new();
         while self.step(&mut out) {}
         out
     }
 
-    /// Ends the answer; what was held back.
-    pub fn finish(&mut self) -> Vec<CallPart> {
+    fn finish(&mut self) -> Vec<CallPart> {
         let held = std::mem::take(&mut self.held);
         let mut out = Vec::new();
         match self.state {
@@ -103,11 +136,8 @@ impl CallParser {
         out
     }
 
-    const fn opening(&self) -> &'static str {
-        match self.format {
-            CallFormat::DeepseekV3 | CallFormat::DeepseekV31 => CALLS_BEGIN,
-            CallFormat::Hermes => HERMES_OPEN,
-        }
+    fn opening(&self) -> &'static str {
+        if self.format == CallFormat::Hermes { HERMES_OPEN } else { CALLS_BEGIN }
     }
 
     /// Takes one decision; `false` if the text must wait for more.

@@ -4,18 +4,19 @@ use super::Tool;
 use super::describe::hermes_text;
 use super::{
     CALL_BEGIN, CALL_END, CALLS_BEGIN, CALLS_END, CallFormat, HERMES_CLOSE, HERMES_OPEN, OUTPUT_BEGIN,
-    OUTPUT_END, SEP, ToolCall,
+    OUTPUT_END, SEP, ToolCall, dsml,
 };
 use crate::prompt::pieces::Pieces;
 use crate::{Message, Role};
 
 /// Writes the calls of one message.
 pub(crate) fn write_calls(format: CallFormat, calls: &[ToolCall], pieces: &mut Pieces) {
-    if format == CallFormat::Hermes {
-        return hermes(calls, pieces);
-    }
-    if calls.is_empty() {
-        return;
+    match format {
+        CallFormat::Hermes => return hermes(calls, pieces),
+        _ if calls.is_empty() => return,
+        CallFormat::DeepseekV32 => return dsml::write_calls(&dsml::V32, calls, pieces),
+        CallFormat::DeepseekV4(release) => return dsml::write_calls(dsml::v4(release), calls, pieces),
+        CallFormat::DeepseekV3 | CallFormat::DeepseekV31 => {}
     }
     pieces.special(CALLS_BEGIN);
     for (idx, ToolCall { name, arguments, .. }) in calls.iter().enumerate() {
@@ -89,13 +90,17 @@ pub(crate) fn as_text(messages: &[Message], tools: &[Tool], default_system: Opti
 
 /// Writes one result; what stands around several is the style's.
 pub(crate) fn write_result(format: CallFormat, result: &str, pieces: &mut Pieces) {
-    if format == CallFormat::Hermes {
-        pieces.text("<tool_response>\n");
-        pieces.text(result);
-        pieces.text("\n</tool_response>");
-        return;
+    let (open, close) = match format {
+        CallFormat::DeepseekV3 | CallFormat::DeepseekV31 => {
+            pieces.special(OUTPUT_BEGIN);
+            pieces.text(result);
+            return pieces.special(OUTPUT_END);
+        }
+        CallFormat::DeepseekV32 => ("<result>", "</result>"),
+        CallFormat::DeepseekV4(_) => ("<tool_result>", "</tool_result>"),
+        CallFormat::Hermes => ("<tool_response>\n", "\n</tool_response>"),
+    };
+    for text in [open, result, close] {
+        pieces.text(text);
     }
-    pieces.special(OUTPUT_BEGIN);
-    pieces.text(result);
-    pieces.special(OUTPUT_END);
 }
