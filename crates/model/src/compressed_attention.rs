@@ -132,7 +132,7 @@ impl CompressedAttention {
         if let Some(compressed) = &self.compressed {
             compressed.write_rows(cpu, h, step, turns, kv, layer);
         }
-        let lists = self.lists(cpu, &c_q, h, step, turn, kv, layer);
+        let lists = self.lists(cpu, &c_q, h, step, turn, (kv, layer));
         let compressed = if self.compressed.is_some() { COMPRESSED } else { WINDOW };
         let sources = [kv.rows(layer, WINDOW, 0), BlockRows::of(&row), kv.rows(layer, compressed, 0)];
         let mut o = cpu.listed_attention(&q, &sources, &lists, self.shape, &self.attn_sink); // [T, H·K]
@@ -144,9 +144,9 @@ impl CompressedAttention {
     /// What every token sees: compressed rows, then its window.
     #[rustfmt::skip]
     fn lists(
-        &self, cpu: &Cpu, c_q: &Act, h: &Act, step: &StepContext<'_>, turn: &Turn, kv: &KvCache, layer: usize,
+        &self, cpu: &Cpu, c_q: &Act, h: &Act, step: &StepContext<'_>, turn: &Turn, (kv, layer): (&KvCache, usize),
     ) -> RowLists {
-        let chosen = self.compressed.as_ref().map(|compressed| compressed.choose(cpu, c_q, h, step, turn, kv, layer));
+        let chosen = self.compressed.as_ref().map(|compressed| compressed.choose(cpu, c_q, h, step, turn, (kv, layer)));
         let mut lists = RowLists::with_capacity(h.rows());
         for span in step.spans {
             let listed = |window: usize| {
@@ -232,7 +232,7 @@ impl Compressed {
     /// For each token the windows whose rows it sees.
     #[rustfmt::skip]
     fn choose(
-        &self, cpu: &Cpu, c_q: &Act, h: &Act, step: &StepContext<'_>, turn: &Turn, kv: &KvCache, layer: usize,
+        &self, cpu: &Cpu, c_q: &Act, h: &Act, step: &StepContext<'_>, turn: &Turn, (kv, layer): (&KvCache, usize),
     ) -> Vec<Vec<u32>> {
         let spans: Vec<IndexSpan<'_>> = step.spans.iter().map(|span| {
             let visible = span.positions().map(|position| (position + 1) / self.ratio).collect();

@@ -11,7 +11,8 @@ fn a_folder_answers_as_the_gguf_file_of_the_same_model() {
     let folder = place.path("fish");
     HubModel::of_gguf(&gguf).write(&folder, 2);
     let answer = |model: &str, more: &[&str]| {
-        let args = [&["run", model, "Once upon a time", "--temp", "0", "-n", "24", "--json"], more].concat();
+        let args = [&["run", model, "Once upon a time", "--raw", "--temp", "0", "-n", "24", "--json"], more]
+            .concat();
         let json = place.run(&args).json();
         (json["answer"].clone(), json["model"].clone())
     };

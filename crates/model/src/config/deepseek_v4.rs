@@ -186,7 +186,7 @@ impl Keys<'_> {
             Ok(Some(limits)) => limits[..layers].to_vec(),
             Err(_) => vec![self.metadata.required_f32(&key)?; layers],
         };
-        match limits.iter().find(|limit| !(**limit >= 0.0)) {
+        match limits.iter().find(|limit| limit.is_nan() || **limit < 0.0) {
             Some(bad) => self.bad(name, "numbers of at least 0", bad),
             None => Ok(Some(limits.into_iter().map(|x| if x == 0.0 { f32::INFINITY } else { x }).collect())),
         }
