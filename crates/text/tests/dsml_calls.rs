@@ -99,6 +99,11 @@ fn blocks_that_are_no_calls_are_what_the_model_said() {
     }
     let long = dsml("a\n\n<|tool_calls>\n<|invoke name=\"") + &"n".repeat(5000) + "\">";
     assert_eq!(read(&long), (long.clone(), vec![]));
+    let key = "k".repeat(2000);
+    let long = dsml(&format!(
+        "<|tool_calls>\n<|invoke name=\"f\">\n<|parameter name=\"{key}\" string=\"true\">v</|parameter>\n</|invoke>"
+    ));
+    assert_eq!(read(&long), (long.clone(), vec![]), "however it is cut");
     let after =
         dsml("a\n<|tool_calls>\nno\n\n<|tool_calls>\n<|invoke name=\"f\">\n</|invoke>\n</|tool_calls>");
     assert_eq!(read(&after), (dsml("a\n<|tool_calls>\nno"), calls(&[("f", "{}")])), "a later one may be");
@@ -363,6 +368,8 @@ fn the_grammar_takes_calls_after_text_and_nothing_that_only_looks_like_them() {
                 assert!(!passes(demand, None, &block(calls)), "{demand:?} {calls}");
             }
         }
+        let unopened = block(&good[0]).replacen('<', "", 1);
+        assert_eq!(passes(Demand::Free, None, &unopened), mark == "｜DSML｜", "as plain text it is no mark");
         let two = block(&good.concat());
         assert!(passes(Demand::Some, None, &two) && passes(Demand::Free, None, &format!("x{two}")));
         assert!(!passes(Demand::One, None, &two) && !passes(Demand::AtMostOne, None, &two));

@@ -392,8 +392,23 @@ fn a_grammar_of_calls_lets_nothing_else_through() {
     }
 }
 
+/// The tokens of an answer, with the marks of `format` that are tokens.
+fn tokens_of(answer: &str, format: CallFormat, tokenizer: &Tokenizer) -> Vec<TokenId> {
+    let (mut rest, mut ids) = (answer, Vec::new());
+    loop {
+        let tokens =
+            format.marks().iter().filter_map(|mark| Some((rest.find(mark)?, mark, tokenizer.special(mark)?)));
+        let Some((at, mark, id)) = tokens.min() else { break };
+        ids.extend(tokenizer.encode(&rest[..at]));
+        ids.push(id);
+        rest = &rest[at + mark.len()..];
+    }
+    ids.extend(tokenizer.encode(rest));
+    ids
+}
+
 #[test]
-fn a_call_may_follow_text_in_every_format() {
+fn a_call_may_follow_text_in_every_format_and_is_bound() {
     for (format, tokenizer) in [
         (CallFormat::DeepseekV3, deepseek()),
         (CallFormat::DeepseekV31, deepseek()),
@@ -403,27 +418,17 @@ fn a_call_may_follow_text_in_every_format() {
     ] {
         let compiler = GrammarCompiler::new(&tokenizer).expect("a compiler");
         let lark = format.grammar(&tokenizer, &tools(), Demand::Free, None).expect("it can be kept");
-        let mut grammar = compiler.compile(&Shape::Lark(lark)).expect("it compiles");
-        let answer = written(format, "Let me see.", &[("now".to_owned(), "{}".to_owned())]);
-        let mut rest = answer.as_str();
-        while !rest.is_empty() {
-            // A mark at once, or the text before the next.
-            let tokens = format.marks().iter().filter(|mark| tokenizer.special(mark).is_some());
-            let next = tokens.filter_map(|mark| Some((rest.find(mark)?, *mark))).min();
-            let mark = next.filter(|(at, _)| *at == 0).map(|(_, mark)| mark);
-            let next = next.map_or(rest.len(), |(at, _)| at);
-            let (part, ids) = match mark {
-                Some(mark) => (mark.len(), vec![tokenizer.special(mark).expect("a mark")]),
-                None => (next, tokenizer.encode(&rest[..next])),
-            };
-            for id in ids {
+        let passes = |function: &str| {
+            let mut grammar = compiler.compile(&Shape::Lark(lark.clone())).expect("it compiles");
+            let answer = written(format, "Let me see.", &[(function.to_owned(), "{}".to_owned())]);
+            tokens_of(&answer, format, &tokenizer).into_iter().all(|id| {
                 let mask = grammar.allowed().expect("it can be said");
                 let is_allowed = mask.get(id.idx() / 32).is_some_and(|word| word >> (id.0 % 32) & 1 == 1);
-                assert!(is_allowed, "{format:?}: {:?} of {answer:?}", tokenizer.decode(&[id]));
-                grammar.accept(id).expect("it was allowed");
-            }
-            rest = &rest[part..];
-        }
+                is_allowed && grammar.accept(id).is_ok()
+            })
+        };
+        assert!(passes("now"), "{format:?}");
+        assert!(!passes("later"), "{format:?}: there is no such function");
     }
 }
 
