@@ -109,6 +109,17 @@ mod tests {
     }
 
     #[test]
+    fn a_reversed_table_turns_back() {
+        let values = seeded::normal_f32(3, 24);
+        let table = RopeTable::new(&[5, 70_000], &[1.0, 0.3], 1.0);
+        let mut x = Act::from_vec(2, 12, values.clone());
+        rope(&mut x, &table, 6, 2, RopeLayout::Interleaved);
+        assert!(x.row(1)[2..6].iter().zip(&values[14..]).any(|(a, b)| (a - b).abs() > 0.1), "it was turned");
+        rope(&mut x, &table.reversed(), 6, 2, RopeLayout::Interleaved);
+        assert!(x.as_slice().iter().zip(&values).all(|(a, b)| (a - b).abs() < 1e-6));
+    }
+
+    #[test]
     fn the_part_before_the_offset_stays() {
         let mut x = Act::from_vec(1, 12, vec![1.0; 12]);
         rope(

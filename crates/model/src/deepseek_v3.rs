@@ -74,7 +74,11 @@ impl DecoderLayer {
         let normed = cpu.rms_norm(&x, &self.post_attention_layernorm, self.rms_norm_eps);
         let y = match &self.mlp {
             Mlp::Dense(ffn) => cpu.in_section("dense ffn").feed_forward(&normed, ffn),
-            Mlp::Moe(moe) => moe.forward(&cpu.in_section("moe"), &normed, step.tokens, following.iter().map_while(Self::moe))?,
+            Mlp::Moe(moe) => {
+                // Its input has much in common with this one.
+                let following = following.iter().map_while(Self::moe).map(|moe| (moe, || normed.clone()));
+                moe.forward(&cpu.in_section("moe"), &normed, step.tokens, following)?
+            }
         };
         cpu.add(&mut x, &y);
         Ok(x)

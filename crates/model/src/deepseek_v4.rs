@@ -130,7 +130,12 @@ impl DecoderLayer {
         cpu.hyper_output(x, &y, &mix); // [T, M·D]
         let (h, mix) = cpu.hyper_input(x, &self.hyper_ffn);
         let normed = cpu.rms_norm(&h, &self.ffn_norm, self.rms_norm_eps);
-        let following = following.iter().map(|layer| &layer.ffn);
+        // Of the streams that another layer will mix for its experts most is there already.
+        let following = following.iter().map(|layer| {
+            let input =
+                || cpu.rms_norm(&cpu.hyper_input(x, &layer.hyper_ffn).0, &layer.ffn_norm, layer.rms_norm_eps);
+            (&layer.ffn, input)
+        });
         let y = self.ffn.forward(&cpu.in_section("moe"), &normed, step.tokens, following)?;
         cpu.hyper_output(x, &y, &mix);
         Ok(())

@@ -82,20 +82,21 @@ impl Moe {
         })
     }
 
-    /// Experts that are on their way from disk are waited for last: the shared ones, then those in memory go first.
+    /// Experts that are on their way from disk are waited for last: the shared ones, then those in memory go first. Each of the
+    /// `following` layers comes with what is known of its input so far, which is looked at where that helps.
     #[rustfmt::skip]
     pub(crate) fn forward<'a>(
         &self,
         cpu: &Cpu,
         h: &Act,
         tokens: &[TokenId],
-        following: impl Iterator<Item = &'a Self>,
+        following: impl Iterator<Item = (&'a Self, impl FnOnce() -> Act)>,
     ) -> Result<Act, Error> {
         let routing = self.route(cpu, h, tokens);                                        // [T, E]  s, g  (13)-(16)
         let mut routed = cpu.expert_sum(h, &routing);
         let mut fetch = self.experts.fetch(routed.needed());
-        for (layer, distance) in following.zip(1..=FORESEEN_LAYERS) {
-            layer.foresee(cpu, h, tokens, distance);
+        for ((layer, input), distance) in following.zip(1..=FORESEEN_LAYERS) {
+            layer.foresee(cpu, input, tokens, distance);
         }
         let shared = self.shared_experts.as_ref().map(|shared| cpu.feed_forward(h, shared));
         while let Some(batch) = fetch.next_batch()? {
@@ -119,17 +120,16 @@ impl Moe {
         }
     }
 
-    /// Reads ahead while the layer `distance` before this one computes, whose input is `h`: all experts of the next layer, if so
-    /// many tokens choose that each is chosen; for a few tokens those that this router would choose for `h`, which
-    /// has much in common with the input that it will see.
-    fn foresee(&self, cpu: &Cpu, h: &Act, tokens: &[TokenId], distance: usize) {
-        let (choices, k) = (h.rows() * self.spec.num_experts_per_tok, self.spec.num_experts_per_tok);
+    /// Reads ahead while the layer `distance` before this one computes: all experts of the next layer, if so many tokens choose that
+    /// each is chosen; for a few tokens those that this router would choose for what is known of the input that it will see.
+    fn foresee(&self, cpu: &Cpu, input: impl FnOnce() -> Act, tokens: &[TokenId], distance: usize) {
+        let (choices, k) = (tokens.len() * self.spec.num_experts_per_tok, self.spec.num_experts_per_tok);
         if choices >= CHOICES_FOR_ALL * self.gate.rows() {
             if distance == 1 {
                 self.experts.read_all_ahead();
             }
-        } else if h.rows() <= FORESEEN_TOKENS && self.experts.is_incomplete() {
-            let routing = self.route(cpu, h, tokens);
+        } else if tokens.len() <= FORESEEN_TOKENS && self.experts.is_incomplete() {
+            let routing = self.route(cpu, &input(), tokens);
             self.experts
                 .forecast(distance, routing.experts.into_iter().enumerate().map(|(i, id)| (id, i % k)));
         }

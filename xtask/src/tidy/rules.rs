@@ -17,7 +17,8 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
 /// Where the environment and the arguments may be read.
 const ENV_FILES: &[&str] = &["crates/cli/*", "xtask/*", "crates/*/examples/*", "crates/*/benches/*"];
 
-/// Where names of tensors may stand: the crate that knows models, the folder that knows what the hub calls the same, and the tools
+/// Where names of tensors may stand: the crate that knows models, the folder that knows what the hub calls the same, the crate of the
+/// shapes of models that are not here, and the tools
 /// that make files.
 const TENSOR_NAME_FILES: &[&str] = &[
     "crates/model/src/*",
