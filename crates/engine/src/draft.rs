@@ -118,11 +118,13 @@ impl Gate {
         matches!(self.mode, Mode::Rest(_))
     }
 
-    /// Hears what a step took that yielded `tokens` tokens of answers and read no prompt.
-    pub(crate) fn took(&mut self, time: Duration, tokens: usize) {
+    /// Hears what a step took that yielded `tokens` tokens of answers, read no prompt and checked guesses or did not.
+    pub(crate) fn took(&mut self, time: Duration, tokens: usize, guessed: bool) {
         self.is_timed = true;
         match self.mode {
             Mode::Rest(_) => {}
+            // Guesses from before.
+            Mode::Plain(_) if guessed => {}
             Mode::Plain(left) => {
                 self.plain.add(time, tokens);
                 self.mode = if left > 1 {
@@ -176,7 +178,7 @@ mod tests {
                 time += seconds;
                 count += yielded;
                 if admitted {
-                    gate.took(Duration::from_secs_f64(seconds), yielded);
+                    gate.took(Duration::from_secs_f64(seconds), yielded, guesses);
                 }
             }
         }
@@ -196,7 +198,8 @@ mod tests {
     fn a_verdict_against_is_looked_at_again() {
         let mut gate = Gate::new();
         while !gate.is_resting() {
-            gate.took(Duration::from_secs(if gate.guesses() { 2 } else { 1 }), 1);
+            let guesses = gate.guesses();
+            gate.took(Duration::from_secs(if guesses { 2 } else { 1 }), 1, guesses);
         }
         let waited = (0..).take_while(|_| !gate.admits()).count();
         assert_eq!(waited, REST[0] as usize);

@@ -219,7 +219,7 @@ impl Engine {
     /// Hears how long a step took: whether guesses pay is judged by that, and without it they are always made.
     pub fn took(&mut self, time: Duration, report: &StepReport) {
         if report.prefill_tokens == 0 && self.sequences.iter().any(|sequence| sequence.speculates) {
-            self.gate.took(time, report.decode_tokens);
+            self.gate.took(time, report.decode_tokens, report.drafted > 0);
         }
     }
 

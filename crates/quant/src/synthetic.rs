@@ -111,9 +111,14 @@ fn set(dtype: Dtype, blocks: &mut [u8], factor: f64, min: f64) {
                 }
             }
             Factors::Floats8 => {
-                // A power of two is near enough.
-                let exponent = (factor.max(1e-9).log2().round() + 7.0).clamp(1.0, 14.0) as u8;
-                block[..4].fill(exponent << 3);
+                // A power of two is near enough; small ones have no exponent of their own.
+                let exponent = factor.max(1e-9).log2().round() + 7.0;
+                let code = if exponent >= 1.0 {
+                    exponent.min(14.0) * 8.0
+                } else {
+                    (factor * 512.0).round().max(1.0)
+                };
+                block[..4].fill(code as u8);
             }
             Factors::Single => {
                 block[..f8_e4m3::QS].copy_from_slice(&(factor as f32).to_le_bytes());

@@ -22,6 +22,7 @@ const ENV_FILES: &[&str] = &["crates/cli/*", "xtask/*", "crates/*/examples/*", "
 /// that make files.
 const TENSOR_NAME_FILES: &[&str] = &[
     "crates/model/src/*",
+    "crates/plan/src/*",
     "crates/checkpoint/src/hub_layout/*",
     "crates/testkit/*",
     "xtask/*",
