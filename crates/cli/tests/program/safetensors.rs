@@ -22,7 +22,7 @@ fn a_folder_answers_as_the_gguf_file_of_the_same_model() {
     for file in [folder.join("config.json"), shard] {
         assert_eq!(answer(arg(&file), &["--memory", "300MiB"]).0, want, "{}", file.display());
     }
-    assert_eq!(place.run(&["bench", arg(&folder), "-p", "8", "-n", "4", "--json"]).text().lines().count(), 2);
+    place.run(&["bench", arg(&folder), "-p", "8", "-n", "0", "--runs", "2", "--json"]).json();
 }
 
 #[test]
