@@ -94,13 +94,13 @@ pub enum Error {
     #[error("{file} is not the JSON that it should be: {reason}")]
     Json { file: String, reason: String },
     #[error("{file}: {key}: expected {expected}, found {found}")]
-    Field { file: String, key: String, expected: String, found: String },
+    Field { file: String, key: String, expected: Box<str>, found: Box<str> },
     #[error(
         "{file}: the data of tensor {tensor} goes from {begin} to {end}: expected a range within the {held} bytes of data"
     )]
     TensorRange { file: String, tensor: String, begin: u64, end: u64, held: u64 },
-    #[error("{file}: tensor {tensor} of {element} {shape:?} has {found} bytes: expected {expected}")]
-    TensorLength { file: String, tensor: String, element: String, shape: Vec<u64>, expected: u64, found: u64 },
+    #[error("{file}: tensor {tensor} of {form} has {found} bytes: expected {expected}")]
+    TensorLength { file: String, tensor: String, form: String, expected: u64, found: u64 },
     #[error("{file}: the weights are said to be in {shard}: expected the name of a file in the same folder")]
     ShardName { file: String, shard: String },
     #[error("the weight file {path} is missing, which {file} names", path = path.display())]
@@ -112,9 +112,9 @@ pub enum Error {
     #[error(
         "{file}: tensor {tensor}: expected the shape {expected:?} (slowest dimension first), found {found:?}"
     )]
-    Shape { file: String, tensor: String, expected: Vec<u64>, found: Vec<u64> },
+    Shape { file: String, tensor: String, expected: Box<[u64]>, found: Box<[u64]> },
     #[error("{file}: tensor {tensor} is stored as {found}: expected {expected}")]
-    Element { file: String, tensor: String, expected: String, found: String },
+    Element { file: String, tensor: String, expected: &'static str, found: String },
     #[error("{file}: tensor {tensor} is stored in another way than that of the first expert")]
     MixedExperts { file: String, tensor: String },
     #[error("{file}: nothing is known of tensor {tensor}, and of {more} more")]

@@ -152,8 +152,8 @@ fn check(file: &str, name: String, raw: Raw, data_start: u64, held: u64) -> Resu
     };
     let (found, expected) = (end - begin, bits.div_ceil(8));
     if element.bits().is_some() && found != expected {
-        let element = element.to_string();
-        return Err(Error::TensorLength { file, tensor, element, shape, expected, found });
+        let form = format!("{element} {shape:?}");
+        return Err(Error::TensorLength { file, tensor, form, expected, found });
     }
     Ok(Stored { name, element, shape, offset: data_start + begin, bytes: found })
 }

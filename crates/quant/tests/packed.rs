@@ -118,7 +118,7 @@ proptest! {
 #[test]
 fn a_half_is_the_larger_part_of_neither_neighbour() {
     // Weights 0 to 31 of a row have the codes 0, 1, .. 15, 0, 1, .. 15.
-    let codes: Vec<u8> = (0..16u8).map(|i| (2 * i) % 16 | (2 * i + 1) % 16 << 4).collect();
+    let codes: Vec<u8> = (0..16u8).map(|i| ((2 * i) % 16) | (((2 * i + 1) % 16) << 4)).collect();
     let packed = Packed { packing: Packing::Fp4, rows: 1, cols: 32 };
     let bytes = unpacked(packed, &codes, &[127], 0);
     let doubled: Vec<u8> = (0..16u8).map(|j| j | j << 4).collect();

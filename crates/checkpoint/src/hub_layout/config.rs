@@ -166,10 +166,9 @@ impl Family {
 }
 
 /// The error of a field that no model can have.
-pub(super) fn bad(file: &str, key: &str, expected: impl Into<String>, found: impl ToString) -> Error {
-    let (file, key, expected, found) =
-        (file.to_owned(), format!("`{key}`"), expected.into(), found.to_string());
-    Error::Field { file, key, expected, found }
+pub(super) fn bad(file: &str, key: &str, expected: impl Into<Box<str>>, found: impl ToString) -> Error {
+    let (file, key, found) = (file.to_owned(), format!("`{key}`"), found.to_string().into());
+    Error::Field { file, key, expected: expected.into(), found }
 }
 
 impl Config {

@@ -263,8 +263,8 @@ fn vocabulary(
     });
     for (id, text, kind) in ordinary.chain(added) {
         if id >= vocab_size {
-            let (file, key, found) = (file.to_owned(), shown(&text), id.to_string());
-            let expected = format!("an id below the vocab_size {vocab_size}");
+            let (file, key, found) = (file.to_owned(), shown(&text), id.to_string().into());
+            let expected = format!("an id below the vocab_size {vocab_size}").into();
             return Err(Error::Field { file, key, expected, found });
         }
         (tokens[id], types[id]) = (text, kind);

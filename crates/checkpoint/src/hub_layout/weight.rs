@@ -100,8 +100,8 @@ impl Shards {
         let (stored, place) = self.take(name)?;
         let expected: Vec<u64> = shape.iter().map(|&dim| dim as u64).collect();
         if stored.shape != expected {
-            let (tensor, found) = (shown(name), stored.shape.clone());
-            return Err(Error::Shape { file, tensor, expected, found });
+            let (tensor, found) = (shown(name), stored.shape.clone().into());
+            return Err(Error::Shape { file, tensor, expected: expected.into(), found });
         }
         if expected.contains(&0) {
             return Err(Error::EmptyTensor { file, tensor: shown(name), shape: expected });
@@ -115,8 +115,7 @@ impl Shards {
         if self.has(&of_v4) { of_v4 } else { format!("{name}_scale_inv") }
     }
 
-    fn wrong_element(&self, name: &str, expected: &str, found: &ElementType) -> Error {
-        let (file, tensor, expected) = (self.folder(), shown(name), expected.to_owned());
-        Error::Element { file, tensor, expected, found: found.to_string() }
+    fn wrong_element(&self, name: &str, expected: &'static str, found: &ElementType) -> Error {
+        Error::Element { file: self.folder(), tensor: shown(name), expected, found: found.to_string() }
     }
 }
