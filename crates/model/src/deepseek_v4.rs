@@ -20,7 +20,7 @@ use crate::forward::Observer;
 use crate::kv_cache::KvCache;
 use crate::moe::{Moe, MoeLayer};
 use crate::rope::{Rope, Turn};
-use crate::step::{Step, StepContext};
+use crate::step::StepContext;
 use crate::weights::{Binder, LayerBinder};
 
 pub(crate) struct DeepseekV4 {
@@ -58,7 +58,6 @@ impl DeepseekV4 {
         &self,
         cpu: &Cpu,
         x: &Act,
-        step: &Step<'_>,
         kept: &[usize],
         context: &StepContext<'_>,
         kv: &mut KvCache,
@@ -67,7 +66,7 @@ impl DeepseekV4 {
         let mut x = x.repeated(self.mult); // [T, M·D]
         let turns = V4Turns {
             plain: Turn::new(&context.rope),
-            compressed: Turn::new(&self.compress_rope.table(&step.positions())),
+            compressed: Turn::new(&self.compress_rope.table(&context.positions)),
             of_windows: &self.compress_rope,
         };
         for (i, layer) in self.layers.iter().enumerate() {

@@ -188,8 +188,9 @@ impl Model {
         step.check();
         let _seat = self.cpu.pool().take_seat();
         self.share_memory(step, kv)?;
-        let rope = self.rope.table(&step.positions());
-        let context = StepContext { tokens: step.tokens, spans: &step.spans, rope };
+        let positions = step.positions();
+        let rope = self.rope.table(&positions);
+        let context = StepContext { tokens: step.tokens, spans: &step.spans, positions, rope };
         let [embedding, residual, head] =
             ["embedding", "residual", "head"].map(|section| self.cpu.in_section(section));
         let mut x = embedding.embed(&self.embed_tokens, step.tokens);
@@ -216,7 +217,7 @@ impl Model {
                 }
                 x.select_rows(kept)
             }
-            Layers::DeepseekV4(model) => model.forward(&residual, &x, step, kept, &context, kv, observer)?,
+            Layers::DeepseekV4(model) => model.forward(&residual, &x, kept, &context, kv, observer)?,
         };
         let common = self.config.common();
         let normed = head.rms_norm(&last, &self.norm, common.rms_norm_eps);
@@ -248,8 +249,9 @@ impl Model {
         let draft = self.draft.as_ref().expect("a draft layer");
         let _seat = self.cpu.pool().take_seat();
         self.share_memory(step, kv)?;
-        let rope = self.rope.table(&step.positions());
-        let context = StepContext { tokens: step.tokens, spans: &step.spans, rope };
+        let positions = step.positions();
+        let rope = self.rope.table(&positions);
+        let context = StepContext { tokens: step.tokens, spans: &step.spans, positions, rope };
         let cpu = self.cpu.in_section("draft");
         let normed = draft.forward(&cpu, hidden, &self.embed_tokens, &context, kv)?;
         let logits = cpu.matmul(&normed.select_rows(step.logits), draft.head().unwrap_or(&self.lm_head));

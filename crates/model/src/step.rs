@@ -89,5 +89,6 @@ pub struct Output {
 pub(crate) struct StepContext<'a> {
     pub(crate) tokens: &'a [TokenId],
     pub(crate) spans: &'a [Span<'a>],
+    pub(crate) positions: Vec<u32>,
     pub(crate) rope: RopeTable,
 }
