@@ -6,7 +6,7 @@
 //! ```
 //! The measured layers get slots for as great a part of their experts as the whole model would have. What a token takes in them
 //! is carried over by the bytes that it reads there; head and embedding are there once in both. Random weights route evenly, so
-//! where experts come from a drive a real text fares better.
+//! where experts come from a drive a real text, which comes back to the same experts, fares better.
 
 use std::fs::File;
 use std::io::IsTerminal;
@@ -31,6 +31,9 @@ use crate::meter::PhaseMeter;
 
 /// Random bytes that are made once for each kind of tensor; longer ones repeat them from another beginning.
 const POOL_BYTES: usize = 8 << 20;
+
+/// What a layer with such weights adds to the residual: the root of the mean square of both its parts together, halved for the middle.
+const LAYER_SPREAD: f32 = 0.5;
 
 /// Sections of a model that are there once, however many layers there are.
 const ONCE: [&str; 2] = ["embedding", "head"];
@@ -66,7 +69,7 @@ impl Slice {
         let wish = runtime.wish(config.common().max_position_embeddings);
         let division = Division::new(self.whole.name, checkpoint, &config, wish)?;
 
-        let part = Scratch::filled(&self.part, self.mix, folder)?;
+        let part = Scratch::filled(&self.part, self.whole.layers, self.mix, folder)?;
         let config = ModelConfig::read(&part.checkpoint)?;
         let own = Footprint::of(&part.checkpoint, &config);
         let least = Division::new(self.part.name, &part.checkpoint, &config, wish)?;
@@ -111,14 +114,15 @@ impl Scratch {
     }
 
     /// A model with random weights.
-    fn filled(shape: &Shape, mix: Mix, folder: &Path) -> anyhow::Result<Self> {
+    fn filled(shape: &Shape, whole_layers: usize, mix: Mix, folder: &Path) -> anyhow::Result<Self> {
         let file = unnamed(folder)?;
         let tensors = shape.tensors(mix);
         let header = header(&pairs(shape, mix), &tensors);
         write_at(&file, &header.bytes, 0, folder)?;
         file.set_len(header.file_len).with_context(|| cannot_write(folder))?;
         let bar = writing_bar(shape, header.file_len);
-        let mut fill = Filling { prng: Prng::new(1), pools: Vec::new() };
+        let residual = LAYER_SPREAD * (whole_layers as f32).sqrt();
+        let mut fill = Filling { prng: Prng::new(1), residual, pools: Vec::new() };
         for ((tensor, stored), &offset) in shape.list.iter().zip(&tensors).zip(&header.offsets) {
             fill.write(tensor, stored, |bytes, at| {
                 bar.inc(bytes.len() as u64);
@@ -181,6 +185,9 @@ fn writing_bar(shape: &Shape, bytes: u64) -> ProgressBar {
 /// Fills tensors.
 struct Filling {
     prng: Prng,
+    /// Spread of the embedding: it stands for what the layers before those that are measured would have added to the residual, so that a
+    /// layer's input is as like the one before as in the middle of the model, and as much of it can be foreseen.
+    residual: f32,
     /// Random weights by format and spread.
     pools: Vec<((Dtype, u32), Vec<u8>)>,
 }
@@ -204,6 +211,7 @@ impl Filling {
                 return write(&(0..tensor.elements()).flat_map(id).collect::<Vec<u8>>(), 0);
             }
             Purpose::Bias => 0.01,
+            Purpose::Embedding => self.residual,
             _ => 1.0 / cols.sqrt(),
         };
         let mut at = 0;
