@@ -346,13 +346,13 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) synthetic: Option<String>,
     /// How many layers
-    #[arg(long, value_name = "N", requires = "synthetic", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", conflicts_with = "model", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) layers: u16,
     /// Formats of the weights: q2 (experts in IQ2_XXS and Q2_K), mxfp4, q4_k_m, q8_0 or bf16
-    #[arg(long, value_name = "MIX", requires = "synthetic", default_value = "q4_k_m", value_parser = str::parse::<Mix>)]
+    #[arg(long, value_name = "MIX", conflicts_with = "model", default_value = "q4_k_m", value_parser = str::parse::<Mix>)]
     pub(crate) mix: Mix,
     /// Where the weights are written, which should be the drive that the model will be on; by default the cache folder
-    #[arg(long, value_name = "FOLDER", requires = "synthetic")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "model")]
     pub(crate) scratch_dir: Option<PathBuf>,
     /// Lengths of the prompts, such as 128,512; 0 for none
     #[arg(long, short = 'p', value_name = "TOKENS", value_delimiter = ',', default_values_t = [128, 512])]

@@ -266,6 +266,43 @@ mod tests {
     }
 
     #[test]
+    fn a_filled_file_has_what_each_tensor_is_for_and_no_name() {
+        let tensor = |name: &str, shape: &[u64], purpose| TensorShape {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+            purpose,
+        };
+        let shape = Shape {
+            name: "tiny",
+            architecture: "llama",
+            pairs: vec![("general.architecture".to_owned(), Value::Str("llama".to_owned()))],
+            // The last is longer than what is made at once.
+            list: vec![
+                tensor("norm", &[8], Purpose::Norm),
+                tensor("ids", &[6, 40], Purpose::Ids { count: 5 }),
+                tensor("matrix", &[64, 150_000], Purpose::Dense),
+            ],
+            layers: 1,
+            experts: None,
+        };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let scratch = Scratch::filled(&shape, 4, Mix::Q8, folder.path()).expect("a file");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0);
+        let bytes = std::fs::read(path_of(&scratch.file)).expect("the file");
+        let of = |name: &str| {
+            let place = scratch.checkpoint.tensor(name).expect("a tensor").pieces[0].codes;
+            &bytes[place.offset as usize..][..place.bytes as usize]
+        };
+        assert!(of("norm").chunks(4).all(|x| x == 1f32.to_le_bytes()));
+        assert!(of("ids").chunks(4).all(|id| id[0] < 5 && id[1..] == [0; 3]));
+        let mut row = vec![0.0; 64 * 150_000];
+        shoal_quant::decode_row(Dtype::Q8_0, of("matrix"), &mut row);
+        let square = row.iter().map(|x| f64::from(x * x)).sum::<f64>() / row.len() as f64;
+        assert!((square.sqrt() * 8.0 - 1.0).abs() < 0.05, "{}", square.sqrt());
+        assert_ne!(row[..64], row[64 * 149_999..], "not the same everywhere");
+    }
+
+    #[test]
     fn every_family_can_be_written_and_run() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for name in presets::names() {

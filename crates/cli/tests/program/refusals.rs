@@ -185,3 +185,14 @@ fn tokens_and_texts_that_do_not_fit_the_model() {
     place.run(&["perplexity", "minnow", arg(&text), "--ctx", "1"]).refused(&["--ctx 1"]);
     place.run(&["perplexity", "minnow", arg(&text), "--ctx", "9999999"]).refused(&["--ctx 9999999"]);
 }
+
+#[test]
+fn a_synthetic_model_is_one_of_the_family_and_no_file() {
+    shoal(&["bench", "--synthetic", "v5"]).refused(&["--synthetic v5", "v4-flash", "r1-llama-70b"]);
+    misused(&["bench", "--synthetic", "v4-flash", "--mix", "q9"], &["q9", "mxfp4"]);
+    misused(&["bench", "x.gguf", "--layers", "3"], &["--layers"]);
+    misused(&["bench", "x.gguf", "--synthetic", "v3"], &["--synthetic"]);
+    misused(&["bench"], &["MODEL"]);
+    let refused = shoal(&["bench", "--synthetic", "v4-flash", "--memory", "1GiB"]);
+    refused.refused(&["v4-flash needs", "1.00 GiB"]);
+}
