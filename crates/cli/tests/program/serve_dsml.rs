@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::serve::{Reply, Server, with};
+use crate::serve_shapes::{is_person, schema};
 use crate::{arg, shoal};
 
 /// The id of the token that is renamed to the mark, and its text of as many bytes.
@@ -41,23 +42,6 @@ fn disguised(block: &str, has_mark: bool) -> (PathBuf, tempfile::TempDir) {
     let path = folder.path().join("mullet.gguf");
     std::fs::write(&path, bytes).expect("a temporary file");
     (path, folder)
-}
-
-fn schema() -> Value {
-    json!({
-        "type": "object",
-        "properties": {"name": {"type": "string", "maxLength": 8}, "age": {"type": "integer", "minimum": 0, "maximum": 120}},
-        "required": ["name", "age"],
-        "additionalProperties": false,
-    })
-}
-
-#[track_caller]
-fn is_person(text: &str) {
-    let person: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
-    assert!(person["name"].as_str().is_some_and(|name| name.chars().count() <= 8), "{person}");
-    assert!(person["age"].as_u64().is_some_and(|age| age <= 120), "{person}");
-    assert_eq!(person.as_object().map(serde_json::Map::len), Some(2), "{person}");
 }
 
 fn ask(question: &str) -> Value {

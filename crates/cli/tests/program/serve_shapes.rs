@@ -29,7 +29,7 @@ fn content(reply: &crate::serve::Reply) -> String {
         .to_owned()
 }
 
-fn schema() -> Value {
+pub(crate) fn schema() -> Value {
     json!({
         "type": "object",
         "properties": {"name": {"type": "string", "maxLength": 8}, "age": {"type": "integer", "minimum": 0, "maximum": 120}},
@@ -39,7 +39,7 @@ fn schema() -> Value {
 }
 
 #[track_caller]
-fn is_person(text: &str) {
+pub(crate) fn is_person(text: &str) {
     let person: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
     assert!(person["name"].as_str().is_some_and(|name| name.chars().count() <= 8), "{person}");
     assert!(person["age"].as_u64().is_some_and(|age| age <= 120), "{person}");
