@@ -84,6 +84,7 @@ impl Kv {
         sequence.name = names[sequence.blocks.len() - before];
         if let Some(Known::Beginning { block, len: shared, written }) = beginning {
             if sequence.blocks.len() == known {
+                self.cache.hold_recent_also(&sequence.blocks, known * BLOCK_LEN);
                 len += self.copy(sequence, block, shared, written);
             }
             self.pool.let_go(block);

@@ -163,7 +163,7 @@ fn v4_goes_on_where_its_window_is_kept_and_answers_as_ever() {
         (long.clone(), 0),
         (fork(1200), 1152),
         (fork(700), 448),
-        (long.clone(), 1152),
+        (long.clone(), 1472),
         (fork(1500), 1472),
         (fork(1060), 1024),
     ];
@@ -219,6 +219,50 @@ fn little_room_for_many_prompts_changes_no_answer() {
             assert_eq!(blocks.free_count() + blocks.kept_count(), blocks.total());
         }
     }
+}
+
+/// V4's window reaches into three blocks from the middle of one. Sequences that take turns, end at different times and share beginnings
+/// must each find theirs, with no frame more than there are for them.
+#[test]
+fn v4_keeps_the_windows_of_all_that_run() {
+    let small = |len: u32, of: u32| -> Vec<u32> { (0..len).map(|i| (i * 37 + of * 101) % 500).collect() };
+    // Some share a beginning and leave it shortly before, at, or shortly after the end of a block.
+    let prompts: Vec<Vec<u32>> = (0..18u32)
+        .map(|i| {
+            let shared = small(120 + 9 * (i % 7), 1);
+            let own = small(10 + 31 * (i % 5), 2 + i % 4);
+            shared.into_iter().chain(own).collect()
+        })
+        .collect();
+    let engine = |chunk: usize, sequences: usize| {
+        let options = EngineOptions { prefill_chunk: chunk, ..EngineOptions::for_many(sequences, 512) };
+        Engine::new(load("deepseek_v4", "model.gguf", 2), options)
+    };
+    let alone: Vec<_> = prompts.iter().map(|p| answer(&mut engine(512, 1), request(p, 70, 5)).0).collect();
+    for (chunk, sequences) in [(512, 1), (40, 3), (512, 3)] {
+        let mut engine = engine(chunk, sequences);
+        for round in 0..2 {
+            for (group, want) in prompts.chunks(sequences).zip(alone.chunks(sequences)) {
+                let requests = group.iter().map(|prompt| request(prompt, 70, 5)).collect();
+                assert_eq!(run(&mut engine, requests), want, "chunks of {chunk}, round {round}");
+            }
+        }
+    }
+}
+
+/// What a sequence takes over it looks into at once: the copy of a half-full block must not take the window before it away.
+#[test]
+fn v4_takes_over_a_window_whole_when_every_frame_is_in_use() {
+    let small = |len: u32, of: u32| -> Vec<u32> { (0..len).map(|i| (i * 37 + of * 101) % 500).collect() };
+    let engine = || Engine::new(load("deepseek_v4", "model.gguf", 2), EngineOptions::for_one(960));
+    let mut shared = engine();
+    let first = small(130, 1);
+    let (said, _) = answer(&mut shared, request(&first, 30, 3));
+    // Three blocks of the first and four of the second have all seven frames; those of the first are the oldest.
+    let _ = answer(&mut shared, request(&small(200, 2), 70, 3));
+    let turn: Vec<u32> = first.into_iter().chain(said.iter().map(|token| token.0)).chain([5, 6, 7]).collect();
+    let want = answer(&mut engine(), request(&turn, 30, 3)).0;
+    assert_eq!(answer(&mut shared, request(&turn, 30, 3)), (want, 159));
 }
 
 #[test]

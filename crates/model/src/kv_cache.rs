@@ -25,6 +25,9 @@ pub const BLOCK_LEN: usize = 64;
 /// Rows of the last positions that a block keeps.
 const LAST_LEN: usize = 16;
 
+/// Tokens that may be taken back after a step: what is written in their place finds all that it looks at.
+pub const TAKEN_BACK_MAX: usize = 8;
+
 /// One kind of row that a layer keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KvTrack {
@@ -68,11 +71,11 @@ impl KvTrack {
     /// If more are needed than are kept.
     #[must_use]
     pub const fn last(needed: usize, width: usize) -> Self {
-        assert!(needed < LAST_LEN && BLOCK_LEN.is_multiple_of(LAST_LEN), "kept in a block");
+        assert!(needed + TAKEN_BACK_MAX <= LAST_LEN && BLOCK_LEN.is_multiple_of(LAST_LEN), "kept in a block");
         Self { rows: TrackRows::Last { needed }, width, is_recent: true }
     }
 
-    /// The same rows, if only positions within the next [`ModelConfig::blocks_back`] blocks look at them.
+    /// The same rows, if only the next [`ModelConfig::look_back`] positions look at them.
     #[must_use]
     pub const fn recent(self) -> Self {
         Self { is_recent: true, ..self }
@@ -202,7 +205,7 @@ impl KvCache {
         let layer = |layer: usize| config.kv_tracks(layer).into_iter().map(track).collect();
         Self {
             layers: (0..config.common().layers_used()).map(layer).collect(),
-            frames: Frames::new(sizes.block_count, frames, config.blocks_back()),
+            frames: Frames::new(sizes.block_count, frames, config.look_back()),
             block_count: sizes.block_count,
             bytes: BlockBytes::of(config),
             written: 0,
@@ -210,7 +213,7 @@ impl KvCache {
     }
 
     fn frame_count(config: &ModelConfig, sizes: KvSizes) -> usize {
-        match config.blocks_back() {
+        match config.look_back() {
             0 => 0,
             back => frame_count(back, sizes.block_count, sizes.sequences),
         }
@@ -264,6 +267,13 @@ impl KvCache {
         }
     }
 
+    /// Keeps the recent rows of this sequence as well, until [`KvCache::hold_recent`] is called again.
+    pub fn hold_recent_also(&mut self, blocks: &[BlockId], computed: usize) {
+        if self.bytes.recent > 0 {
+            self.frames.hold_also(blocks, computed);
+        }
+    }
+
     /// Lets `to`, whose rows are those of `from`, have the recent rows of `from` as well.
     pub fn hand_on_recent(&mut self, from: BlockId, to: BlockId) {
         if self.bytes.recent > 0 {
@@ -295,16 +305,13 @@ impl KvCache {
                 return false;
             }
             // The frame of `from` must not be the one that is taken.
-            self.frames.touch(from);
+            self.frames.hold_one(from);
             if !self.frames.give(to, place) {
                 return false;
             }
         }
         self.take_memory(&[to]);
         for TrackData { track, data } in self.layers.iter_mut().flatten() {
-            if track.is_recent && self.frames.of(from).is_none() {
-                return false;
-            }
             let rows = track.rows_to_copy(len, written).unwrap_or(0);
             let start = |block: BlockId| track.home(block, &self.frames) * track.block_len();
             data.copy_within(start(from)..start(from) + rows * track.width, start(to));
@@ -344,6 +351,10 @@ impl KvCache {
         assert!(self.block_bytes().contains(&bytes.len()), "the bytes of a block");
         self.take_memory(&[block]);
         let has_recent = bytes.len() > self.bytes.lasting && self.frames.give(block, place);
+        if self.bytes.recent > 0 && !has_recent {
+            // What it was before is not what it is now.
+            self.frames.drop_frame(block);
+        }
         let mut values = bytes.chunks_exact(size_of::<f32>());
         for is_recent in [false, true].into_iter().take(1 + usize::from(has_recent)) {
             let tracks = self.layers.iter_mut().flatten().filter(|of| of.track.is_recent == is_recent);

@@ -150,6 +150,28 @@ fn deepseek_v4_is_the_reference() {
     check_family("deepseek_v4");
 }
 
+/// A block that comes back without its recent rows does not pass for one that has them, whatever was in its place before.
+#[test]
+fn v4_knows_which_blocks_have_recent_rows() {
+    let dir = golden_dir("deepseek_v4");
+    let tokens = token_ids(&Golden::open(&dir.join("vectors.safetensors")));
+    let model = load(&dir.join("model.gguf"), Isa::best(), 2);
+    let blocks = [BlockId(1), BlockId(0)];
+    let mut kv = KvCache::new(model.config(), KvSizes { block_count: 2, sequences: 1 });
+    let span = Span { rows: 0..128, first_pos: 0, blocks: &blocks, phase: Phase::Prefill };
+    let step = Step { tokens: &tokens[..128], spans: vec![span], logits: &[] };
+    let _ = model.forward(&step, &mut kv, &mut Ignore).expect("resident weights");
+    let [lasting, all] = kv.block_bytes();
+    let bytes = kv.block_to_bytes(BlockId(0));
+    assert!(bytes.len() == all && lasting < all && kv.can_go_on(&blocks, 128));
+    kv.block_from_bytes(BlockId(0), 1, &bytes[..lasting]);
+    assert!(!kv.can_go_on(&blocks, 128) && kv.can_go_on(&blocks, 64));
+    assert_eq!(kv.block_to_bytes(BlockId(0)), bytes[..lasting]);
+    kv.block_from_bytes(BlockId(0), 1, &bytes);
+    assert!(kv.can_go_on(&blocks, 128));
+    assert_eq!(kv.block_to_bytes(BlockId(0)), bytes);
+}
+
 /// What was written beyond a position is no hindrance to going on from there: a window of compression that was closed by tokens
 /// that are taken back is closed again by others.
 #[test]

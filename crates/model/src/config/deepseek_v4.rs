@@ -72,10 +72,10 @@ pub struct DeepseekV4Config {
 }
 
 impl DeepseekV4Config {
-    /// Blocks before a position in which it looks at the window and at windows of compression that are open.
-    pub(crate) const fn blocks_back(&self) -> usize {
-        let back = if self.sliding_window > LONGEST_WINDOW { self.sliding_window } else { LONGEST_WINDOW };
-        (back - 1).div_ceil(BLOCK_LEN)
+    /// Positions before its own that a position looks at: in its window, or in a window of compression that it may end.
+    pub(crate) const fn look_back(&self) -> usize {
+        let longest = if self.sliding_window > LONGEST_WINDOW { self.sliding_window } else { LONGEST_WINDOW };
+        longest - 1
     }
 
     /// Rows of the window, compressed rows, and what windows of compression are made of that are not whole yet.

@@ -182,12 +182,12 @@ impl ModelConfig {
         }
     }
 
-    /// Blocks before a position in which it looks at recent rows; 0 in families that have none.
+    /// Positions before its own whose recent rows a position looks at; 0 in families that have none.
     #[must_use]
-    pub const fn blocks_back(&self) -> usize {
+    pub const fn look_back(&self) -> usize {
         match self {
             Self::Llama(_) | Self::Deepseek(_) => 0,
-            Self::DeepseekV4(config) => config.blocks_back(),
+            Self::DeepseekV4(config) => config.look_back(),
         }
     }
 
