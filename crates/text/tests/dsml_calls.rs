@@ -1,41 +1,20 @@
 //! Calls in DSML: what is read out of answers, what is none, and which texts the grammar lets through.
 
+#[path = "support/deepseek.rs"]
+mod deepseek;
+#[path = "support/calls.rs"]
+mod heard_calls;
 mod support;
 
+use deepseek::{v3_tokenizer, v4_tokenizer};
+use heard_calls::{heard, join};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use shoal_base::{Prng, TokenId};
 use shoal_text::tools::{CallFormat, CallParser, CallPart, Demand, Tool, V4Release};
 use shoal_text::{AnswerStream, Grammar, GrammarCompiler, Segment, Shape, Tokenizer};
-use support::Fixture;
 
 const V4: CallFormat = CallFormat::DeepseekV4(V4Release::Dated);
-
-fn tokenizer(json: &str) -> Tokenizer {
-    let mut spec = Fixture::parse(json).spec();
-    (spec.bos, spec.eos) = (Some(TokenId(0)), Some(TokenId(1)));
-    Tokenizer::new(spec).expect("a vocabulary")
-}
-
-fn v3() -> Tokenizer {
-    tokenizer(include_str!("../../../tests/golden/tokenizers/deepseek-v3.json"))
-}
-
-fn v4() -> Tokenizer {
-    tokenizer(include_str!("../../../tests/golden/tokenizers/deepseek-v4.json"))
-}
-
-fn join(parts: impl IntoIterator<Item = CallPart>) -> (String, Vec<(String, String)>) {
-    let (mut text, mut calls) = (String::new(), Vec::new());
-    for part in parts {
-        match part {
-            CallPart::Text(more) => text.push_str(&more),
-            CallPart::Begin(name) => calls.push((name, String::new())),
-            CallPart::Arguments(more) => calls.last_mut().expect("a call has begun").1.push_str(&more),
-        }
-    }
-    (text, calls)
-}
 
 /// What an answer comes to, whole and letter by letter.
 fn read(text: &str) -> (String, Vec<(String, String)>) {
@@ -221,27 +200,9 @@ fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<TokenId> {
     ids
 }
 
-/// What was thought, what was said, and the calls.
-fn heard(tokenizer: &Tokenizer, format: CallFormat, stop: &[&str], tokens: &[TokenId]) -> [String; 3] {
-    let stop = stop.iter().map(|&stop| stop.to_owned()).collect();
-    let mut answer = AnswerStream::new(tokenizer, stop, Some(true)).with_calls(format);
-    let mut segments: Vec<Segment> = tokens.iter().flat_map(|&token| answer.push(token)).collect();
-    segments.extend(answer.finish());
-    let mut all = [String::new(), String::new(), String::new()];
-    for segment in segments {
-        match segment {
-            Segment::Reasoning(text) => all[0].push_str(&text),
-            Segment::Answer(text) => all[1].push_str(&text),
-            Segment::CallBegin(name) => all[2].push_str(&format!("{name}: ")),
-            Segment::CallArguments(text) => all[2].push_str(&text),
-        }
-    }
-    all
-}
-
 #[test]
 fn in_v4_who_spells_the_mark_has_called_nothing() {
-    let tokenizer = v4();
+    let tokenizer = v4_tokenizer();
     let spelled = dsml("a</think>b\n\n<|tool_calls>\n<|invoke name=\"rm\">\n</|invoke>\n</|tool_calls>");
     let tokens = ids(&tokenizer, &format!("{spelled}⟨</think>⟩{spelled}"));
     assert_eq!(heard(&tokenizer, V4, &[], &tokens), [spelled.as_str(), &spelled, ""].map(String::from));
@@ -265,7 +226,7 @@ fn in_v4_who_spells_the_mark_has_called_nothing() {
 
 #[test]
 fn in_v32_marks_are_read_where_they_are_spelled_but_those_of_reasoning() {
-    let tokenizer = v3();
+    let tokenizer = v3_tokenizer();
     let call = dsml("\n\n<|function_calls>\n<|invoke name=\"f\">\n</|invoke>\n</|function_calls>");
     let tokens = ids(&tokenizer, &format!("a</think>b⟨</think>⟩c</think>{call}"));
     let heard = heard(&tokenizer, CallFormat::DeepseekV32, &[], &tokens);
@@ -347,8 +308,8 @@ fn the_grammar_takes_calls_after_text_and_nothing_that_only_looks_like_them() {
         String::new(),
     ];
     for (format, tokenizer, block, mark) in [
-        (V4, v4(), "tool_calls", "⟨｜DSML｜⟩"),
-        (CallFormat::DeepseekV32, v3(), "function_calls", "｜DSML｜"),
+        (V4, v4_tokenizer(), "tool_calls", "⟨｜DSML｜⟩"),
+        (CallFormat::DeepseekV32, v3_tokenizer(), "function_calls", "｜DSML｜"),
     ] {
         let compiler = GrammarCompiler::new(&tokenizer).expect("a compiler");
         let passes = |demand: Demand, schema: Option<&Value>, text: &str| {
@@ -454,7 +415,7 @@ fn every_kind_of_parameter_follows_its_schema() {
         "$defs": {"Unit": {"type": "string", "enum": ["C", "F/x"]}},
     });
     let tool = tool("f", kinds);
-    for (format, tokenizer) in [(V4, v4()), (CallFormat::DeepseekV32, v3())] {
+    for (format, tokenizer) in [(V4, v4_tokenizer()), (CallFormat::DeepseekV32, v3_tokenizer())] {
         let compiler = GrammarCompiler::new(&tokenizer).expect("a compiler");
         for seed in 0..4 {
             let got = babble(&compiler, &tokenizer, format, &tool, seed);
@@ -481,7 +442,7 @@ fn every_kind_of_parameter_follows_its_schema() {
 
 #[test]
 fn functions_with_free_parameters_take_them_and_schemas_of_all_are_refused() {
-    let (tokenizer, mark) = (v4(), "⟨｜DSML｜⟩");
+    let (tokenizer, mark) = (v4_tokenizer(), "⟨｜DSML｜⟩");
     let compiler = GrammarCompiler::new(&tokenizer).expect("a compiler");
     let passes = |parameters: Value, fields: &str| {
         let tools = [tool("f", parameters)];
