@@ -18,6 +18,8 @@ Examples:
   shoal serve                                 the same model for programs that speak OpenAI's API
   shoal pull r1-distill-qwen-1.5b             fetch a model by its name; `shoal list` shows the names
   shoal inspect model.gguf                    what a file holds and how much memory it needs
+  shoal plan                                  which of DeepSeek's models run here, and how fast
+  shoal plan v4-flash --on \"rtx3090 + epyc7443 128GB nvme:7GB/s\"
   shoal bench model.gguf                      tokens per second, bytes per token and what binds";
 
 /// DeepSeek in shallow water: runs the DeepSeek models on the computer that is there.
@@ -44,6 +46,8 @@ pub(crate) enum Command {
     Perplexity(PerplexityArgs),
     /// Show what a model file holds and how much memory it needs
     Inspect(InspectArgs),
+    /// Say beforehand what runs here or elsewhere, how fast, in how much memory and at what cost
+    Plan(PlanArgs),
     /// Measure the speed of a model: prompts of 128 and 512 tokens, then 32 tokens one by one
     Bench(BenchArgs),
     /// Print completions for a shell
@@ -371,6 +375,74 @@ pub(crate) struct BenchArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) runtime: RuntimeArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PlanArgs {
+    /// Models: names such as v4-flash, with formats such as v4-flash:q2 if they are to be certain ones; GGUF files; their addresses, of which only the
+    /// beginning is fetched. By default the whole family
+    pub(crate) model: Vec<String>,
+    /// Another machine, such as "8x H20", "rtx3090 + epyc7443 128GB nvme:7GB/s" or m3-ultra-512. May be given several times
+    #[arg(long, value_name = "HARDWARE", allow_hyphen_values = true)]
+    pub(crate) on: Vec<String>,
+    /// How much of speed, memory and cost is owed to each saving of the model's design
+    #[arg(long, requires = "model", conflicts_with_all = ["check", "plot"])]
+    pub(crate) why: bool,
+    /// List the chips that are known, with their numbers
+    #[arg(long, conflicts_with_all = ["model", "on", "why", "check", "probe", "plot"])]
+    pub(crate) chips: bool,
+    /// Measure this machine again
+    #[arg(long, conflicts_with = "on")]
+    pub(crate) probe: bool,
+    /// Run a few layers with random weights and compare what they take with what was predicted
+    #[arg(long, conflicts_with = "on")]
+    pub(crate) check: bool,
+    /// Count on every expert being asked for as often as any, as with random weights; a text comes back to the same ones
+    #[arg(long)]
+    pub(crate) even_routing: bool,
+    /// Conversations at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) streams: u32,
+    /// Find how many conversations at a time get as many tokens per second each
+    #[arg(long, value_name = "X", value_parser = parse_positive, conflicts_with = "streams")]
+    pub(crate) min_tps: Option<f64>,
+    /// Tokens of a prompt
+    #[arg(long, short = 'p', value_name = "TOKENS", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) prompt: u32,
+    /// Tokens guessed ahead in each step, on other machines and with models that have a layer for it
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=8), requires = "on")]
+    pub(crate) draft: u8,
+    /// The share of the time in which the machine has something to do, for what tokens cost
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0, value_parser = parse_share)]
+    pub(crate) utilisation: f64,
+    /// What the machine costs per hour, in dollars, in place of what the catalogue says
+    #[arg(long, value_name = "USD", value_parser = parse_positive)]
+    pub(crate) usd_per_hour: Option<f64>,
+    /// Draw speed against memory, or cost against machines where several are given, to an SVG file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// When to colour the output
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    pub(crate) color: ColorChoice,
+    #[command(flatten)]
+    pub(crate) runtime: RuntimeArgs,
+}
+
+fn parse_positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("expected a number above 0".to_owned()),
+    }
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("expected a number above 0 and at most 1".to_owned()),
+    }
 }
 
 #[derive(Args, Debug)]

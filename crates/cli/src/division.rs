@@ -128,6 +128,11 @@ impl Division {
         Bytes(self.program + self.weights + self.kv + self.computing + slots * slot)
     }
 
+    /// Bytes of all but experts.
+    pub(crate) const fn beside_experts(&self) -> u64 {
+        self.program + self.weights + self.kv + self.computing
+    }
+
     /// What the model may take: everything but the program.
     pub(crate) fn for_model(&self) -> Option<Bytes> {
         self.total.map(|total| Bytes(total - self.program))

@@ -115,6 +115,11 @@ impl Runtime {
         Self { draft: args.draft.map(usize::from), ..self }
     }
 
+    /// All that the process may use, if anybody says.
+    pub(crate) const fn memory(&self) -> Option<Bytes> {
+        self.memory
+    }
+
     /// The same with other memory.
     pub(crate) fn with_memory(self, memory: Bytes) -> Self {
         Self { memory: Some(memory), ..self }

@@ -74,6 +74,22 @@ pub(crate) fn processor_name() -> String {
     model_name(&text).unwrap_or(std::env::consts::ARCH).to_owned()
 }
 
+/// Graphics processors that the system knows of, by name where it says one.
+pub(crate) fn graphics_processors() -> Vec<String> {
+    let folders =
+        |path: &str| std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let nvidia = folders("/proc/driver/nvidia/gpus").filter_map(|folder| {
+        let text = std::fs::read_to_string(folder.join("information")).ok()?;
+        Some(text.lines().find_map(|line| line.strip_prefix("Model:"))?.trim().to_owned())
+    });
+    let amd = folders("/sys/class/kfd/kfd/topology/nodes").filter_map(|folder| {
+        let text = std::fs::read_to_string(folder.join("properties")).ok()?;
+        let is_graphics = text.lines().any(|line| line.strip_prefix("simd_count ").is_some_and(|n| n != "0"));
+        is_graphics.then(|| "an AMD GPU".to_owned())
+    });
+    nvidia.chain(amd).collect()
+}
+
 fn model_name(cpuinfo: &str) -> Option<&str> {
     let line = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"))?;
     Some(line.split_once(':')?.1.trim())

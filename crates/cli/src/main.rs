@@ -15,6 +15,7 @@ mod environment;
 mod loaded;
 mod machine;
 mod meter;
+mod planner;
 mod profile_table;
 mod resolve;
 mod roofline;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Logits(args) => commands::logits::run(&args, &environment),
         Command::Perplexity(args) => commands::perplexity::run(&args, &environment),
         Command::Inspect(args) => commands::inspect::run(&args, &environment),
+        Command::Plan(args) => commands::plan::run(&args, &environment),
         Command::Bench(args) => commands::bench::run(&args, &environment),
         Command::Completions(args) => commands::shell::completions(&args),
         Command::Man => commands::shell::man(),

@@ -20,7 +20,7 @@ const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// What the numbers hold for: where any of this differs they are measured again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Machine {
+pub(crate) struct Machine {
     format: u32,
     processor: String,
     /// Logical processors that this process may use.
@@ -59,7 +59,8 @@ impl From<Row> for Bounds {
 }
 
 impl Machine {
-    fn this(isa: Isa) -> Self {
+    /// The machine that this is.
+    pub(crate) fn this(isa: Isa) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self { format: FORMAT, processor: processor_name(), processors, isa: isa.name().to_owned() }
     }

@@ -21,7 +21,7 @@ use shoal_checkpoint::{Checkpoint, Value};
 use shoal_kernels::profile::Profile;
 use shoal_model::ModelConfig;
 use shoal_model::memory::Footprint;
-use shoal_plan::{Mix, Purpose, Shape, TensorShape, presets};
+use shoal_plan::{Mix, Model, Purpose, Shape, TensorShape, presets};
 use shoal_quant::Dtype;
 use shoal_quant::synthetic::random_blocks;
 
@@ -58,6 +58,11 @@ impl Slice {
     /// What the carried over numbers are of.
     pub(crate) fn whole(&self) -> String {
         format!("all {} layers of {} in {}", self.whole.layers, self.whole.name, self.mix.name())
+    }
+
+    /// The layers as a planner sees them.
+    pub(crate) fn part_to_plan(&self) -> anyhow::Result<Model> {
+        Ok(Model::of_shape(&self.part, self.mix)?)
     }
 
     /// Writes the layers to a file in `folder`, loads them with their share of the memory, and deletes the file.
@@ -97,15 +102,15 @@ impl Slice {
 }
 
 /// A file that nobody else sees, gone with the process however it ends.
-struct Scratch {
-    checkpoint: Checkpoint,
+pub(crate) struct Scratch {
+    pub(crate) checkpoint: Checkpoint,
     /// Keeps it there until the weights are open.
     file: File,
 }
 
 impl Scratch {
     /// The header of a model and nothing behind it.
-    fn of_holes(shape: &Shape, mix: Mix, folder: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn of_holes(shape: &Shape, mix: Mix, folder: &Path) -> anyhow::Result<Self> {
         let file = unnamed(folder)?;
         let header = header(&pairs(shape, mix), &shape.tensors(mix));
         write_at(&file, &header.bytes, 0, folder)?;
@@ -132,6 +137,14 @@ impl Scratch {
         bar.finish_and_clear();
         // What is read later comes from the drive then, and not from what the system still has to write.
         file.sync_all().with_context(|| cannot_write(folder))?;
+        Self::open(file)
+    }
+
+    /// The beginning of a file of `len` bytes, and nothing behind it.
+    pub(crate) fn of_beginning(bytes: &[u8], len: u64, folder: &Path) -> anyhow::Result<Self> {
+        let file = unnamed(folder)?;
+        write_at(&file, bytes, 0, folder)?;
+        file.set_len(len).with_context(|| cannot_write(folder))?;
         Self::open(file)
     }
 

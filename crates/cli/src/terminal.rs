@@ -23,6 +23,22 @@ impl Dress {
         Self { colored }
     }
 
+    /// No dress.
+    #[cfg(test)]
+    pub(crate) const fn none() -> Self {
+        Self { colored: false }
+    }
+
+    /// What begins text on what is well.
+    pub(crate) const fn good(self) -> &'static str {
+        if self.colored { "\x1b[32m" } else { "" }
+    }
+
+    /// What begins text on what will do.
+    pub(crate) const fn middling(self) -> &'static str {
+        if self.colored { "\x1b[33m" } else { "" }
+    }
+
     /// What begins dim text.
     pub(crate) const fn dim(self) -> &'static str {
         if self.colored { "\x1b[2m" } else { "" }

@@ -21,6 +21,8 @@ pub enum Error {
         "the file name `{path}` is not safe: expected letters, digits, `.`, `_`, `-` and a name that ends in .gguf"
     )]
     UnsafeName { path: String },
+    #[error("{url} {failure}")]
+    Remote { url: String, failure: Failure },
     #[error("cannot {action} {}: {source}", path.display())]
     Io { action: &'static str, path: PathBuf, source: io::Error },
 }

@@ -145,7 +145,8 @@ impl<'a> Http<'a> {
 
     /// Asks for the file from byte `have` on; if the server cannot give that, from the beginning.
     fn ask(&self, url: &str, task: &Task<'_, '_>, have: u64) -> Result<Answer, Stop> {
-        let (response, linked) = self.get(url, have)?;
+        let range = format!("{have}-");
+        let (response, linked) = self.get(url, (have > 0).then_some(range.as_str()))?;
         let status = response.status().as_u16();
         let file = task.name().to_owned();
         let (start, total) = match status {
@@ -167,8 +168,8 @@ impl<'a> Http<'a> {
         Ok(Answer { response, start, total, sha256 })
     }
 
-    /// Sends the request and follows redirects.
-    fn get(&self, url: &str, have: u64) -> Result<(Response<Body>, Linked), Failure> {
+    /// Sends the request, for a `range` of bytes if one is given, and follows redirects.
+    fn get(&self, url: &str, range: Option<&str>) -> Result<(Response<Body>, Linked), Failure> {
         let mut linked = Linked::default();
         let parsed = url.parse().ok().filter(|uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")));
         let mut uri = parsed.ok_or_else(|| Failure::Unusable {
@@ -177,8 +178,8 @@ impl<'a> Http<'a> {
         let origin = uri.authority().cloned();
         for _ in 0..=REDIRECTS_MAX {
             let mut request = self.agent.get(&uri);
-            if have > 0 {
-                request = request.header("Range", format!("bytes={have}-"));
+            if let Some(range) = range {
+                request = request.header("Range", format!("bytes={range}"));
             }
             if let Some(token) = self.token.filter(|_| uri.authority() == origin.as_ref()) {
                 request = request.header("Authorization", format!("Bearer {token}"));
@@ -195,6 +196,33 @@ impl<'a> Http<'a> {
                 .ok_or_else(|| protocol(format!("it redirects to `{}`", location.escape_debug())))?;
         }
         Err(protocol(format!("more than {REDIRECTS_MAX} redirects")))
+    }
+}
+
+impl Http<'_> {
+    /// The first `len` bytes of the file at `url`, or all if it has no more, and how many it has.
+    pub(crate) fn beginning(&self, url: &str, len: u64) -> Result<(Vec<u8>, u64), Failure> {
+        let (response, linked) = self.get(url, Some(&format!("0-{}", len.max(1) - 1)))?;
+        let status = response.status().as_u16();
+        let of_range = || header(&response, "content-range")?.rsplit_once('/')?.1.parse().ok();
+        let of_all = || header(&response, "content-length")?.parse().ok();
+        let total = match status {
+            206 => of_range().or(linked.bytes),
+            200 => of_all().or(linked.bytes),
+            _ => return Err(Failure::Status { status, file: url.to_owned() }),
+        };
+        let total = total.ok_or_else(|| protocol("it does not say how long the file is".to_owned()))?;
+        // A server that knows no ranges sends all of it: what is not wanted is not taken.
+        let mut bytes = Vec::new();
+        let expected = len.min(total);
+        let read = response.into_body().into_reader().take(expected).read_to_end(&mut bytes);
+        let received = bytes.len() as u64;
+        let broken = |reason| Failure::Interrupted { file: url.to_owned(), received, expected, reason };
+        read.map_err(|error| broken(error.to_string()))?;
+        if received < expected {
+            return Err(broken("the connection was closed".to_owned()));
+        }
+        Ok((bytes, total))
     }
 }
 

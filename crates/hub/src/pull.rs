@@ -42,6 +42,22 @@ impl Default for PullOptions {
     }
 }
 
+/// The first `len` bytes of the file at `url`, or all if it has no more, and how many bytes the file has. The token goes along if the
+/// address is one of the hub's.
+///
+/// # Errors
+/// If it cannot be had.
+pub fn beginning(url: &str, len: u64, options: &PullOptions) -> Result<(Vec<u8>, u64), Error> {
+    let token = options.token.as_deref().filter(|_| is_under(url, &options.hugging_face));
+    let http = Http::new(options, token, url);
+    http.beginning(url, len).map_err(|failure| Error::Remote { url: url.to_owned(), failure })
+}
+
+/// Whether `url` is on the host of `base`, and not on one whose name begins with it.
+fn is_under(url: &str, base: &str) -> bool {
+    url.strip_prefix(base.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// Where a file can come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {

@@ -164,6 +164,37 @@ const LLAMA_70B: Grouped = Grouped {
     ..LLAMA_8B
 };
 
+/// Dense models of other times and houses, for comparison.
+const DEEPSEEK_67B: Grouped = Grouped {
+    name: "deepseek-67b",
+    intermediate_size: 22_016,
+    num_hidden_layers: 95,
+    vocab_size: 102_400,
+    ..LLAMA_70B
+};
+
+const QWEN_72B: Grouped = Grouped {
+    name: "qwen2.5-72b",
+    hidden_size: 8192,
+    intermediate_size: 29_568,
+    num_hidden_layers: 80,
+    num_attention_heads: 64,
+    num_key_value_heads: 8,
+    ..QWEN_14B
+};
+
+const LLAMA_405B: Grouped = Grouped {
+    name: "llama-3.1-405b",
+    hidden_size: 16_384,
+    intermediate_size: 53_248,
+    num_hidden_layers: 126,
+    num_attention_heads: 128,
+    ..LLAMA_70B
+};
+
+const COMPARED: [Preset; 3] =
+    [Preset::Grouped(DEEPSEEK_67B), Preset::Grouped(QWEN_72B), Preset::Grouped(LLAMA_405B)];
+
 const PRESETS: [Preset; 12] = [
     Preset::Mla(V2_LITE),
     Preset::Mla(V2),
@@ -197,16 +228,17 @@ impl Preset {
     }
 }
 
-/// The names of all models.
+/// The names of all models of the family.
 #[must_use]
 pub fn names() -> Vec<&'static str> {
     PRESETS.iter().map(Preset::name).collect()
 }
 
-/// The model called `name` with all its layers, or with `layers` of them (no more than it has); `None` if there is none.
+/// The model called `name`, one of the family or one that it is compared with, with all its layers, or with `layers` of them (no more than it has); `None` if there is none.
 #[must_use]
 pub fn shape(name: &str, layers: Option<usize>) -> Option<Shape> {
-    let preset = PRESETS.iter().find(|preset| preset.name().eq_ignore_ascii_case(name))?;
+    let mut presets = PRESETS.iter().chain(&COMPARED);
+    let preset = presets.find(|preset| preset.name().eq_ignore_ascii_case(name))?;
     let layers = layers.map_or(preset.layers(), |layers| layers.clamp(1, preset.layers()));
     Some(match preset {
         Preset::Mla(mla) => mla.shape(layers),

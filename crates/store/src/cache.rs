@@ -16,7 +16,7 @@ use shoal_checkpoint::{Piece, TensorInfo};
 use shoal_quant::packed::Packed;
 
 use crate::Error;
-use crate::disk::{Disk, Extent, Fill, Filled};
+use crate::disk::{Disk, Extent, Fill, Filled, rate};
 use crate::foresight::Foresight;
 use crate::placement::Placement;
 use crate::policy::Usage;
@@ -33,12 +33,6 @@ const STEP_DEPTH: usize = 8 << 20;
 /// The same while a prompt sweeps through the layers: products take long there, and nobody looks after the drive meanwhile.
 const SWEEP_DEPTH: usize = 64 << 20;
 
-/// Marks the tickets of reads that measure a drive: what comes of them is nobody's.
-const MEASURING: u64 = 1 << 63;
-
-/// Parts of the time in which a drive is measured, the best of which counts.
-const MEASURED_WINDOWS: u32 = 5;
-
 /// Reads in flight up to which a guess is read: only while nothing else is, so that what turns out to be needed waits for one
 /// guess at the most.
 const GUESSED_IN_FLIGHT: usize = 1;
@@ -46,8 +40,8 @@ const GUESSED_IN_FLIGHT: usize = 1;
 /// Slots that get their memory together.
 const SLAB: usize = 16;
 
-/// Experts in flight while the drive is measured: what a layer of DeepSeek's models misses at the most.
-const MEASURED_IN_FLIGHT: usize = 8;
+/// Experts that are read while the drive is measured, before the first comes again.
+const MEASURED_PLACES: usize = 2048;
 
 /// What has gone between disk and memory since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -454,38 +448,15 @@ impl Inner {
     /// reads random ones for about `time` into memory that is not needed yet. `None` if slots have been used already.
     pub(crate) fn measure_drive(&mut self, time: Duration) -> Option<f64> {
         let keys = self.is_ahead.len() as u64;
-        let slots = self.slot_limit().min(MEASURED_IN_FLIGHT);
+        let slots = self.slot_limit().min(rate::IN_FLIGHT);
         if slots == 0 || self.slots.open_count() > 0 {
             return None;
         }
         let mut prng = Prng::new(keys);
-        let mut ask = |inner: &mut Self, buf: BlobBuf| {
-            let extents = inner.placement(prng.below(keys) as Key).extents;
-            let bytes: usize = extents.iter().map(|extent| extent.len).sum();
-            inner.disk.submit(Fill { ticket: MEASURING | bytes as u64, extents, buf });
-        };
-        for buf in BlobBuf::side_by_side(slots, self.slot_bytes) {
-            ask(self, buf);
-        }
-        // Time is cut into windows and the best one counts: others use the drive as well, and the first reads also pay
-        // for fresh memory.
-        let (start, mut in_flight, mut best) = (Instant::now(), slots, 0.0f64);
-        let (mut window, mut bytes) = (Instant::now(), 0);
-        while in_flight > 0 {
-            // After a failure the others are on their way still; whoever takes them in knows them by their tickets.
-            let filled = self.disk.wait(self.stall_limit)?;
-            filled.result.ok()?;
-            (bytes, in_flight) = (bytes + (filled.ticket & !MEASURING), in_flight - 1);
-            if window.elapsed() >= time / MEASURED_WINDOWS {
-                best = best.max(bytes as f64 / window.elapsed().as_secs_f64().max(1e-9));
-                (window, bytes) = (Instant::now(), 0);
-            }
-            if start.elapsed() < time {
-                in_flight += 1;
-                ask(self, filled.buf);
-            }
-        }
-        (best > 0.0).then_some(best)
+        let place = |_| self.placement(prng.below(keys) as Key).extents;
+        let places: Vec<_> = (0..MEASURED_PLACES).map(place).collect();
+        let bufs = BlobBuf::side_by_side(slots, self.slot_bytes);
+        rate::bytes_per_s(self.disk.as_mut(), bufs, &places, time, self.stall_limit)
     }
 
     /// Takes in what has come.
@@ -508,7 +479,7 @@ impl Inner {
 
     fn arrived(&mut self, filled: Filled) {
         let Filled { ticket, buf, result } = filled;
-        if ticket & MEASURING != 0 {
+        if ticket & rate::MEASURING != 0 {
             return;
         }
         let key = ticket as Key;

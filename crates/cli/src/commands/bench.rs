@@ -15,12 +15,14 @@ use shoal_engine::Scorer;
 use shoal_engine::scorer::Want;
 use shoal_kernels::profile::Profile;
 use shoal_model::Phase;
+use shoal_plan::Model;
 
 use crate::args::BenchArgs;
 use crate::division::Division;
 use crate::environment::Environment;
 use crate::loaded::{Loaded, Measure, Runtime, load};
 use crate::meter::{BoundShare, Disk, PhaseMeter, Rates};
+use crate::planner::observe;
 use crate::profile_table;
 use crate::resolve::open_model;
 use crate::synthetic::Slice;
@@ -50,9 +52,10 @@ struct Spread {
     max: f64,
 }
 
+/// What came of a test.
 #[derive(Serialize)]
-struct Outcome {
-    name: String,
+pub(crate) struct Outcome {
+    pub(crate) name: String,
     model: String,
     isa: &'static str,
     threads: usize,
@@ -77,23 +80,62 @@ struct Outcome {
     whole_model_tokens_per_s: Option<f64>,
 }
 
+impl Outcome {
+    /// Of the whole model, also where some layers were measured.
+    pub(crate) fn whole_tokens_per_s(&self) -> f64 {
+        self.whole_model_tokens_per_s.unwrap_or(self.tokens_per_s.median)
+    }
+}
+
+/// What happens while tests run.
+pub(crate) enum Event<'a> {
+    /// Everything is loaded and measured.
+    Begin(&'a Loaded, &'a Rates),
+    /// A test is done: what binds it, and what the whole model is if some layers stand for it.
+    Done(&'a Outcome, Option<BoundShare>, Option<&'a Slice>),
+}
+
 pub(crate) fn run(args: &BenchArgs, environment: &Environment) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    outcomes(args, environment, &mut |event| {
+        match event {
+            Event::Begin(..) if args.json => {}
+            Event::Begin(loaded, rates) => print_head(&mut out, loaded, rates)?,
+            Event::Done(outcome, ..) if args.json => {
+                serde_json::to_writer(&mut out, outcome)?;
+                writeln!(out)?;
+            }
+            Event::Done(outcome, bound, slice) => print_outcome(&mut out, outcome, bound, slice)?,
+        }
+        Ok(out.flush()?)
+    })?;
+    Ok(())
+}
+
+/// Runs the tests that the arguments name. What they show is kept for later plans.
+pub(crate) fn outcomes(
+    args: &BenchArgs,
+    environment: &Environment,
+    tell: &mut dyn FnMut(Event<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<Outcome>> {
     let runtime = Runtime::new(&args.runtime, Measure::Anew, environment)?;
-    let (loaded, slice) = match &args.synthetic {
-        None => (load(open_model(args.model.as_deref(), environment)?, &runtime)?, None),
+    let (loaded, plan_model, slice) = match &args.synthetic {
+        None => {
+            let checkpoint = open_model(args.model.as_deref(), environment)?;
+            let plan_model = Model::of_checkpoint(&checkpoint)?;
+            (load(checkpoint, &runtime)?, plan_model, None)
+        }
         Some(name) => {
             let folder = args.scratch_dir.as_ref().unwrap_or(&environment.cache_dir);
             let slice = Slice::new(name, args.layers.into(), args.mix)?;
-            let loaded = slice.load(folder, runtime)?;
-            (loaded, Some(slice))
+            (slice.load(folder, runtime)?, slice.part_to_plan()?, Some(slice))
         }
     };
     let rates = loaded.rates.context("the machine was measured")?;
-    let mut out = std::io::stdout().lock();
-    if !args.json {
-        print_head(&mut out, &loaded, &rates)?;
-    }
-    for test in &tests(args) {
+    tell(Event::Begin(&loaded, &rates))?;
+    let tests = tests(args);
+    let (mut outcomes, mut seen) = (Vec::new(), Vec::new());
+    for test in &tests {
         if test.tokens > loaded.context_len {
             eprintln!("{} is left out: the context is {} tokens", test.name, loaded.context_len);
             continue;
@@ -108,21 +150,35 @@ pub(crate) fn run(args: &BenchArgs, environment: &Environment) -> anyhow::Result
         });
         let outcome =
             Outcome { whole_model_tokens_per_s: whole, ..outcome(test, &timed, &loaded, &rates, rows) };
-        if args.json {
-            serde_json::to_writer(&mut out, &outcome)?;
-            writeln!(out)?;
-        } else {
-            print_line(&mut out, &outcome, timed.meter().bound(&rates))?;
-            if let Some((slice, tokens_per_s)) = slice.as_ref().zip(whole) {
-                writeln!(out, "       {tokens_per_s:.2} tokens/s with {}", slice.whole())?;
-            }
-            if let Some(rows) = &outcome.profile {
-                profile_table::print(&mut out, rows)?;
-            }
-        }
-        out.flush()?;
+        tell(Event::Done(&outcome, timed.meter().bound(&rates), slice.as_ref()))?;
+        outcomes.push(outcome);
+        seen.push(observe::Test {
+            name: &test.name,
+            phase: test.phase,
+            tokens: test.tokens,
+            runs: args.runs.into(),
+            meter: timed.meter(),
+        });
     }
-    Ok(())
+    let bench = observe::Bench { model: &plan_model, loaded: &loaded, rates, is_random: slice.is_some() };
+    bench.learn(&seen, environment);
+    Ok(outcomes)
+}
+
+fn print_outcome(
+    out: &mut impl Write,
+    outcome: &Outcome,
+    bound: Option<BoundShare>,
+    slice: Option<&Slice>,
+) -> std::io::Result<()> {
+    print_line(out, outcome, bound)?;
+    if let Some((slice, tokens_per_s)) = slice.zip(outcome.whole_model_tokens_per_s) {
+        writeln!(out, "       {tokens_per_s:.2} tokens/s with {}", slice.whole())?;
+    }
+    match &outcome.profile {
+        Some(rows) => profile_table::print(out, rows),
+        None => Ok(()),
+    }
 }
 
 fn print_head(out: &mut impl Write, loaded: &Loaded, rates: &Rates) -> std::io::Result<()> {

@@ -6,6 +6,7 @@
 //!
 //! Source   Williams, Waterman and Patterson 2009, "Roofline: an insightful visual performance model"
 
+pub mod curve;
 mod int8;
 mod product;
 mod read;

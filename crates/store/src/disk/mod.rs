@@ -8,10 +8,11 @@
 //! same with blocking reads where the first is not allowed. Tests put a third between the store and the drive, which
 //! fails and dawdles as it is told: anything that implements [`Disk`] will do.
 //!
-//! Reading order: this file, `pieces` (how a fill is cut), `files`, `threads`, `uring`.
+//! Reading order: this file, `pieces` (how a fill is cut), `files`, `threads`, `uring`; `rate` measures a drive.
 
 mod files;
 mod pieces;
+pub mod rate;
 mod threads;
 #[cfg(target_os = "linux")]
 #[allow(

@@ -1,0 +1,184 @@
+//! This machine as a planner sees it, and what a model needs on it.
+//!
+//! Memory is divided by the same code that divides it when a model is loaded, so that the plan and the run agree to the byte; what
+//! it leaves to experts is what the planner counts with.
+
+use anyhow::Context;
+use shoal_base::Bytes;
+use shoal_checkpoint::Checkpoint;
+use shoal_model::ModelConfig;
+use shoal_plan::attention::KvFormat;
+use shoal_plan::forecast::Ask;
+use shoal_plan::machine::{Constants, Drive, Machine, Speed, Tier};
+use shoal_plan::model::{Model, Role};
+use shoal_quant::Dtype;
+
+use crate::division::{Division, Wish};
+use crate::environment::Environment;
+use crate::loaded::Runtime;
+use crate::machine::processor_name;
+use crate::planner::learned;
+use crate::planner::probe::{Probe, Wanted};
+use crate::planner::question::{Candidate, Source};
+use crate::synthetic::Scratch;
+
+/// The share of the rate of products from the cache that attention reaches.
+const ATTENTION_SHARE: f64 = 0.7;
+/// Tokens of a chunk when memory is as short as can be.
+const SHORT_CHUNK: usize = 32;
+
+/// This machine with a budget.
+pub(crate) struct Here {
+    pub(crate) probe: Probe,
+    pub(crate) machine: Machine,
+    pub(crate) memory: Bytes,
+    threads: usize,
+}
+
+/// What one model meets here.
+pub(crate) struct Local {
+    pub(crate) machine: Machine,
+    pub(crate) ask: Ask,
+    /// Bytes without which it does not run here, if there are not as many.
+    pub(crate) lacks: Option<f64>,
+}
+
+impl Here {
+    /// This machine, measured for all formats of `models`.
+    pub(crate) fn new(
+        runtime: &Runtime,
+        environment: &Environment,
+        formats: &[Dtype],
+        anew: bool,
+    ) -> anyhow::Result<Self> {
+        let memory =
+            runtime.memory().context("the system does not say how much memory is free; give --memory")?;
+        let cache_dir = &environment.cache_dir;
+        let wanted = Wanted { cache_dir, isa: runtime.isa, threads: runtime.threads, anew, drive: true };
+        let probe = Probe::new(&wanted, formats);
+        let (constants, spread) = learned::constants(cache_dir, runtime.isa, runtime.threads);
+        let machine = machine(&probe, memory, constants, spread);
+        Ok(Self { probe, machine, memory, threads: runtime.threads })
+    }
+
+    /// One line on what was found.
+    pub(crate) fn line(&self) -> String {
+        let bounds = &self.probe.bounds;
+        let threads =
+            if self.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", self.threads) };
+        let mut parts = vec![
+            processor_name(),
+            format!("{threads}, {}", self.probe.isa.name()),
+            format!("{} at {:.1} GB/s", self.memory, bounds.read_bytes_per_s / 1e9),
+        ];
+        let free = Bytes(self.probe.drive_free);
+        parts.push(match self.probe.drive_bytes_per_s {
+            Some(rate) => format!("drive {:.2} GB/s, {free} free", rate / 1e9),
+            None => format!("drive not measured, {free} free"),
+        });
+        parts.extend(self.probe.graphics.iter().map(|name| format!("{name} (not used)")));
+        parts.join(" · ")
+    }
+
+    /// What `candidate` meets here.
+    pub(crate) fn meet(
+        &self,
+        candidate: &Candidate,
+        runtime: &Runtime,
+        ask: Ask,
+        environment: &Environment,
+    ) -> anyhow::Result<Local> {
+        let folder = &environment.cache_dir;
+        let model = &candidate.model;
+        match &candidate.source {
+            Source::Here(checkpoint) => self.with_header(model, checkpoint, true, runtime, ask),
+            Source::Remote(checkpoint) => self.with_header(model, checkpoint, false, runtime, ask),
+            Source::Shape(shape, mix) => {
+                let scratch = Scratch::of_holes(shape, *mix, folder)?;
+                self.with_header(model, &scratch.checkpoint, false, runtime, ask)
+            }
+            Source::Elsewhere => {
+                let lacks = Some(model.bytes());
+                Ok(Local { machine: self.machine.clone(), ask, lacks })
+            }
+        }
+    }
+
+    fn with_header(
+        &self,
+        model: &Model,
+        checkpoint: &Checkpoint,
+        is_here: bool,
+        runtime: &Runtime,
+        ask: Ask,
+    ) -> anyhow::Result<Local> {
+        let config = ModelConfig::read(checkpoint)?;
+        let wish = runtime.wish(config.common().max_position_embeddings);
+        let wish = Wish { memory: Some(self.memory), sequences: ask.streams as usize, ..wish };
+        let division = Division::new(&model.name, checkpoint, &config, wish);
+        let least = || {
+            let wish = Wish { memory: None, chunk: Some(SHORT_CHUNK), ..wish };
+            Division::new(&model.name, checkpoint, &config, wish)
+        };
+        let (division, lacks) = match division {
+            Ok(division) => (division, None),
+            Err(_) => {
+                let least = least()?;
+                let slot = model.expert_bytes() * model.moe.map_or(0.0, |moe| moe.per_token as f64);
+                (least, Some(least.beside_experts() as f64 + slot))
+            }
+        };
+        let mut machine = self.machine.clone();
+        machine.prefill_chunk = division.prefill_chunk as f64;
+        if is_here {
+            // What it needs of the drive it has already.
+            machine.drive = machine.drive.map(|drive| Drive { free: f64::INFINITY, ..drive });
+        }
+        let context = wish.context_len as f64;
+        let ask =
+            Ask { context, position: ask.position.min(context), prompt: ask.prompt.min(context), ..ask };
+        let rows = ask.streams
+            * (context * model.attention.bytes_per_token(machine.kv_format)
+                + model.attention.bytes_per_sequence(machine.kv_format));
+        let counted = model.bytes_of(Role::EveryToken) + model.bytes_of(Role::Lookup) + rows;
+        let working = division.beside_experts() as f64 - counted;
+        Ok(Local { machine, ask: Ask { working, ..ask }, lacks })
+    }
+}
+
+/// This machine.
+pub(crate) fn machine(probe: &Probe, memory: Bytes, constants: Constants, spread: f64) -> Machine {
+    let bounds = &probe.bounds;
+    let speed = Speed::Measured {
+        curves: probe.curves.clone(),
+        bytes_per_s: bounds.read_bytes_per_s,
+        flops: 2.0 * ATTENTION_SHARE * bounds.bf16_macs_per_s,
+    };
+    let tier = Tier { name: "memory", capacity: memory.0 as f64, reserved: 0.0, speed, to_first: None };
+    let drive = |bytes_per_s| Drive { bytes_per_s, free: probe.drive_free as f64 };
+    Machine {
+        name: "this machine".to_owned(),
+        tiers: vec![tier],
+        drive: probe.drive_bytes_per_s.map(drive),
+        link: None,
+        constants,
+        kv_format: KvFormat::F32,
+        prefill_chunk: 512.0,
+        usd_per_hour: None,
+        is_rented: false,
+        watts: None,
+        spread,
+    }
+}
+
+/// The formats of all weights of `candidates` that products are made with.
+pub(crate) fn formats<'a>(models: impl Iterator<Item = &'a Model>) -> Vec<Dtype> {
+    let parts = models.flat_map(|model| &model.parts).filter(|part| part.role != Role::Lookup);
+    // What is small is not worth a measurement.
+    let large = parts.filter(|part| part.weights > 1e6);
+    let mut formats: Vec<Dtype> =
+        large.filter_map(|part| part.format).filter(|format| format.is_weight()).collect();
+    formats.sort_unstable_by_key(|format| format.name());
+    formats.dedup();
+    formats
+}
