@@ -59,8 +59,8 @@ pub(crate) enum Command {
 /// Where the model runs and within what limits.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct RuntimeArgs {
-    /// Longest conversation in tokens, by default 4096; 0 for the longest the model was made for
-    #[arg(long, short = 'c', value_name = "TOKENS")]
+    /// Longest conversation in tokens, such as 8192 or 32k, by default 4096; 0 for the longest the model was made for
+    #[arg(long, short = 'c', value_name = "TOKENS", value_parser = parse_tokens)]
     pub(crate) ctx: Option<usize>,
     /// Threads, at most one for each processor; by default one for each physical core this process may use
     #[arg(long, short = 't', value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -76,6 +76,16 @@ pub(crate) struct RuntimeArgs {
     /// on it
     #[arg(long, value_name = "TOKENS", value_parser = parse_chunk)]
     pub(crate) prefill_chunk: Option<usize>,
+}
+
+/// `8192`, `32k`.
+fn parse_tokens(text: &str) -> Result<usize, String> {
+    let (number, factor) = match text.strip_suffix(['k', 'K']) {
+        Some(thousands) => (thousands, 1024),
+        None => (text, 1),
+    };
+    let tokens = number.parse::<usize>().ok().and_then(|number| number.checked_mul(factor));
+    tokens.ok_or_else(|| "expected a number of tokens such as 8192 or 32k".to_owned())
 }
 
 fn parse_chunk(text: &str) -> Result<usize, String> {

@@ -122,8 +122,9 @@ pub(crate) fn outcomes(
     let (loaded, plan_model, slice) = match &args.synthetic {
         None => {
             let checkpoint = open_model(args.model.as_deref(), environment)?;
-            let plan_model = Model::of_checkpoint(&checkpoint)?;
-            (load(checkpoint, &runtime)?, plan_model, None)
+            let plan_model = Model::of_checkpoint(&checkpoint);
+            // What is wrong with a file is said as everywhere.
+            (load(checkpoint, &runtime)?, plan_model?, None)
         }
         Some(name) => {
             let folder = args.scratch_dir.as_ref().unwrap_or(&environment.cache_dir);

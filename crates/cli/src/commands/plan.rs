@@ -109,7 +109,7 @@ impl<'a> Question<'a> {
             models.push((&candidate.model, local.ask));
         }
         let picture = Some((here.machine.clone(), models));
-        Ok((vec![Plan::new(here.line(), "here", rows)], picture))
+        Ok((vec![Plan::new(here.line(), "here", Some(here.probe.drive_free as f64), rows)], picture))
     }
 
     fn elsewhere(&self) -> anyhow::Result<(Vec<Plan>, Picture<'a>)> {
@@ -123,7 +123,12 @@ impl<'a> Question<'a> {
             }
             let rows =
                 self.candidates.iter().map(|candidate| self.row(&candidate.model, &machine, self.ask()));
-            plans.push(Plan::new(machine.name.clone(), &format!("on {}", machine.name), rows.collect()));
+            plans.push(Plan::new(
+                machine.name.clone(),
+                &format!("on {}", machine.name),
+                None,
+                rows.collect(),
+            ));
             let models = self.candidates.iter().map(|candidate| (&candidate.model, self.ask()));
             picture = Some((machine, models.collect()));
         }
@@ -218,8 +223,9 @@ fn print_chips(out: &mut impl Write, json: bool) -> anyhow::Result<()> {
         print_chip(out, chip)?;
     }
     writeln!(out)?;
-    writeln!(out, "16 and 8 bit: dense tera-operations per second. TPP: total processing performance, the")?;
-    writeln!(out, "largest of these and of 4 bit times the bits. A star marks a guess; --json has sources.")?;
+    writeln!(out, "16 and 8 bit: dense tera-operations per second. TPP: total processing")?;
+    writeln!(out, "performance, the largest of these and of 4 bit times the bits. A star marks a")?;
+    writeln!(out, "guess; --json has the sources.")?;
     Ok(())
 }
 

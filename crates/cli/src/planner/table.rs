@@ -42,14 +42,14 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Sorts `rows`, best first: of those that answer comfortably the largest model, then the fastest, then those that do not run.
-    pub(crate) fn new(machine: String, place: &str, mut rows: Vec<Row>) -> Self {
+    pub(crate) fn new(machine: String, place: &str, drive_free: Option<f64>, mut rows: Vec<Row>) -> Self {
         let rank = |row: &Row| {
             let speed = row.forecast.decode.map_or(0.0, |rate| rate.expected);
             let size = if speed >= COMFORTABLE { row.forecast.file_bytes } else { 0.0 };
             (size, speed, -row.forecast.memory_bytes)
         };
         rows.sort_by(|a, b| rank(b).partial_cmp(&rank(a)).unwrap_or(std::cmp::Ordering::Equal));
-        let summary = summary(&rows, place);
+        let summary = summary(&rows, place, drive_free);
         Self { machine, summary, rows }
     }
 
@@ -59,8 +59,8 @@ impl Plan {
         writeln!(out)?;
         writeln!(
             out,
-            "{:<22} {:>8} {:>16} {:>7} {:>6} {:>8}  runs",
-            "model", "file GiB", "answer t/s", "prompt", "first", "mem GiB"
+            "{:<21} {:>7} {:>15} {:>6} {:>6} {:>7}  runs",
+            "model", "GiB", "answer t/s", "prompt", "first", "memory"
         )?;
         for row in &self.rows {
             print_row(out, &row.forecast, dress)?;
@@ -84,7 +84,7 @@ fn print_row(out: &mut impl Write, forecast: &Forecast, dress: Dress) -> std::io
     let prompt = forecast.prefill.map(|rate| rate.expected);
     writeln!(
         out,
-        "{color}{name:<22} {:>8} {:>16} {:>7} {:>6} {:>8}  {word}{}",
+        "{color}{name:<21} {:>7} {:>15} {:>6} {:>6} {:>7}  {word}{}",
         gib(forecast.file_bytes),
         forecast.decode.map_or_else(|| "-".to_owned(), with_interval),
         number(prompt),
@@ -136,22 +136,20 @@ fn print_details(out: &mut impl Write, row: &Row) -> std::io::Result<()> {
 }
 
 /// One sentence for all.
-fn summary(rows: &[Row], place: &str) -> String {
+fn summary(rows: &[Row], place: &str, drive_free: Option<f64>) -> String {
     let Some(best) = rows.first() else { return "There is nothing to plan.".to_owned() };
     let forecast = &best.forecast;
     let name = named(forecast);
     let Some(rate) = forecast.decode else {
         let (needs, drive) = (Bytes(forecast.memory_bytes as u64), Bytes(forecast.drive_bytes as u64));
+        let free = drive_free.filter(|free| *free < forecast.drive_bytes);
+        let free = free.map_or_else(String::new, |free| format!(", where {} are free", Bytes(free as u64)));
         let which =
             if rows.len() == 1 { format!("{name} does not run") } else { "None of these runs".to_owned() };
         let subject = if rows.len() == 1 { "it".to_owned() } else { name };
         return format!(
-            "{which} {place}: {subject} needs {needs} of memory at the least, and {drive} of a drive unless all of it is in memory."
+            "{which} {place}: {subject} needs {needs} of memory at the least, and {drive} of a drive unless all of it is in memory{free}."
         );
-    };
-    let bound = match forecast.binds {
-        "small operations" => "small operations".to_owned(),
-        other => other.to_owned(),
     };
     let change = best.changes.first().map_or_else(String::new, |change| {
         format!("; {} would give {}", change.what, short(change.decode_per_s))
@@ -161,13 +159,17 @@ fn summary(rows: &[Row], place: &str) -> String {
     } else {
         String::new()
     };
-    format!("{name} runs {place} at about {} tokens/s{each}, bound by {bound}{change}.", short(rate.expected))
+    format!(
+        "{name} runs {place} at about {} tokens/s{each}, bound by {}{change}.",
+        short(rate.expected),
+        forecast.binds
+    )
 }
 
 /// `v4-flash q2`.
 fn label(forecast: &Forecast) -> String {
     let whole = format!("{} {}", forecast.model, forecast.quantisation);
-    whole.trim_end().chars().take(22).collect()
+    whole.trim_end().chars().take(21).collect()
 }
 
 fn named(forecast: &Forecast) -> String {
@@ -230,7 +232,7 @@ mod tests {
     fn every_line_fits_80_columns_and_the_best_stands_first() {
         let machine = "epyc-9654 16GB nvme:5GB/s";
         let rows = ["v4-pro", "r1-qwen-7b", "v4-flash", "r1-qwen-1.5b", "v3"].map(|name| row(name, machine));
-        let plan = Plan::new(machine.to_owned(), "there", rows.to_vec());
+        let plan = Plan::new(machine.to_owned(), "there", None, rows.to_vec());
         let mut out = Vec::new();
         plan.print(&mut out, Dress::none()).expect("memory");
         let text = String::from_utf8(out).expect("text");
@@ -245,8 +247,9 @@ mod tests {
 
     #[test]
     fn one_model_that_does_not_fit_is_said_in_a_sentence() {
-        let plan = Plan::new(String::new(), "there", vec![row("v3", "epyc-9654 8GB")]);
+        let plan = Plan::new(String::new(), "there", Some(1e9), vec![row("v3", "epyc-9654 8GB")]);
         assert!(plan.summary.starts_with("v3 in q2 does not run there: it needs "), "{}", plan.summary);
+        assert!(plan.summary.ends_with(", where 953.7 MiB are free."), "{}", plan.summary);
     }
 
     #[test]
