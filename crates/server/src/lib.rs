@@ -30,6 +30,7 @@ mod messages;
 mod metrics;
 mod models;
 mod page;
+mod plan;
 mod responses;
 mod responses_store;
 mod state;
@@ -55,6 +56,7 @@ pub use guard::ApiKey;
 use guard::Caller;
 use log::Log;
 use metrics::Metrics;
+pub use plan::{Planned, Planner};
 use state::State;
 pub use tls::{TlsError, TlsFiles};
 
@@ -81,6 +83,8 @@ pub struct Service {
     pub sampling: SamplingParams,
     /// What the machine gives, if it was measured.
     pub rates: Option<Rates>,
+    /// What else would run on it, if it was measured for that.
+    pub planner: Option<Planner>,
 }
 
 /// What a machine gives: what `/metrics` holds the engine's work against.
@@ -219,6 +223,7 @@ fn router(state: Arc<State>, guard: Arc<guard::Guard>, log: Arc<Log>) -> Router 
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::one))
         .route("/models", get(models::list))
+        .route("/v1/plan", get(plan::show))
         .route("/v1/embeddings", post(models::no_embeddings))
         .route("/health", get(models::health))
         .route("/ready", get(models::ready))

@@ -17,7 +17,7 @@ use crate::guard::Caller;
 use crate::metrics::Metrics;
 use crate::responses_store::ResponseStore;
 use crate::worker::{Job, Place};
-use crate::{ServeOptions, Service};
+use crate::{Planner, ServeOptions, Service};
 
 /// Memory for the bodies of all requests together, until they are understood: of the longest ones, nearly four.
 pub(crate) const BODIES_BYTES_MAX: usize = 32 << 20;
@@ -41,6 +41,8 @@ pub(crate) struct State {
     /// The letters in which calls were written, for clients that send them back as values.
     pub(crate) call_texts: Arc<CallTexts>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What would run here.
+    pub(crate) planner: Option<Planner>,
     jobs: mpsc::Sender<Job>,
     places: Arc<Semaphore>,
     places_per_key: usize,
@@ -60,7 +62,7 @@ impl State {
         context_len: usize,
         options: &ServeOptions,
     ) -> Self {
-        let Service { name, aliases, tokenizer, style, sampling, .. } = service;
+        let Service { name, aliases, tokenizer, style, sampling, planner, .. } = service;
         let ids = (0..tokenizer.vocab_len() as u32).map(TokenId);
         let call_format = style.call_format(&tokenizer);
         let end_tokens = ids.filter(|&id| tokenizer.is_end(id)).collect();
@@ -78,6 +80,7 @@ impl State {
             responses: Arc::default(),
             call_texts: Arc::default(),
             metrics,
+            planner,
             jobs,
             places: Arc::new(Semaphore::new(options.places)),
             places_per_key: options.places_per_key,

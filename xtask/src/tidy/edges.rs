@@ -19,7 +19,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("shoal-engine", &["shoal-base", "shoal-model", "shoal-store"]),
     ("shoal-plan", &["shoal-base", "shoal-quant", "shoal-checkpoint"]),
     ("shoal-hub", &["shoal-base"]),
-    ("shoal-server", &["shoal-base", "shoal-engine", "shoal-text"]),
+    ("shoal-server", &["shoal-base", "shoal-engine", "shoal-text", "shoal-plan"]),
     (
         "shoal",
         &[

@@ -15,6 +15,7 @@ use crate::args::{SamplingArgs, ServeArgs};
 use crate::commands::run::sampling;
 use crate::environment::Environment;
 use crate::loaded::{Loaded, Measure, Runtime, load};
+use crate::planner::served::planner;
 use crate::resolve::{MINNOW, open_model};
 
 /// Most bytes of a file with keys.
@@ -33,7 +34,9 @@ pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result
     let runtime = Runtime::new(&args.runtime, Measure::Known, environment)?
         .for_server(sequences, args.kv_dir.is_some())
         .with_drafts(args.draft);
-    let loaded = load(open_model(args.model.as_deref(), environment)?, &runtime)?;
+    let checkpoint = open_model(args.model.as_deref(), environment)?;
+    let planner = planner(&checkpoint, &runtime, environment);
+    let loaded = load(checkpoint, &runtime)?;
     let name = served_name(args.model.as_deref(), &loaded);
     eprintln!("{}", loaded.division.line());
     let mut options = EngineOptions::for_many(sequences, loaded.context_len);
@@ -41,6 +44,7 @@ pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result
     options.draft_len = loaded.draft_len;
     let service = Service {
         name: name.clone(),
+        planner,
         aliases: args.alias.clone(),
         sampling: sampling(&SamplingArgs::default(), &loaded.style),
         rates: loaded.rates.as_ref().map(|rates| shoal_server::Rates {

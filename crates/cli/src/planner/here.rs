@@ -61,6 +61,16 @@ impl Here {
         Ok(Self { probe, machine, memory, threads: runtime.threads })
     }
 
+    /// This machine, if it was measured for all formats of `models` before.
+    pub(crate) fn kept(runtime: &Runtime, environment: &Environment, formats: &[Dtype]) -> Option<Self> {
+        let cache_dir = &environment.cache_dir;
+        let (isa, threads, memory) = (runtime.isa, runtime.threads, runtime.memory()?);
+        let probe = Probe::kept(&Wanted { cache_dir, isa, threads, anew: false, drive: false }, formats)?;
+        let (constants, spread) = learned::constants(cache_dir, isa, threads);
+        let machine = machine(&probe, memory, constants, spread);
+        Some(Self { probe, machine, memory, threads })
+    }
+
     /// One line on what was found.
     pub(crate) fn line(&self) -> String {
         let bounds = &self.probe.bounds;
@@ -104,7 +114,8 @@ impl Here {
         }
     }
 
-    fn with_header(
+    /// What the model meets here whose header is in `checkpoint`.
+    pub(crate) fn with_header(
         &self,
         model: &Model,
         checkpoint: &Checkpoint,
@@ -181,4 +192,102 @@ pub(crate) fn formats<'a>(models: impl Iterator<Item = &'a Model>) -> Vec<Dtype>
     formats.sort_unstable_by_key(|format| format.name());
     formats.dedup();
     formats
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shoal_kernels::Isa;
+    use shoal_kernels::roofline::Bounds;
+    use shoal_plan::place::{Need, Placement};
+    use shoal_plan::{Mix, presets};
+
+    use crate::args::RuntimeArgs;
+    use crate::loaded::Measure;
+
+    fn environment(folder: &std::path::Path) -> Environment {
+        let cache_dir = folder.to_owned();
+        Environment { cache_dir, hf_endpoint: None, hf_token: None, api_key: None, no_color: true }
+    }
+
+    fn runtime(memory: Bytes, environment: &Environment) -> Runtime {
+        let args =
+            RuntimeArgs { ctx: None, threads: Some(1), memory: Some(memory), isa: None, prefill_chunk: None };
+        Runtime::new(&args, Measure::Never, environment).expect("a runtime")
+    }
+
+    fn here(memory: Bytes) -> Here {
+        let bounds =
+            Bounds { threads: 1, read_bytes_per_s: 1e10, int8_macs_per_s: 1e11, bf16_macs_per_s: 1e10 };
+        let probe = Probe {
+            isa: Isa::best(),
+            bounds,
+            curves: Vec::new(),
+            drive_bytes_per_s: Some(1e9),
+            drive_free: u64::MAX,
+            graphics: Vec::new(),
+        };
+        let machine = machine(&probe, memory, learned::BEFORE, 1.35);
+        Here { probe, machine, memory, threads: 1 }
+    }
+
+    #[test]
+    fn a_plan_divides_memory_as_the_engine_does() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let environment = environment(folder.path());
+        for (name, mix, gib) in [
+            ("v2-lite", Mix::Q4KM, 4),
+            ("v2-lite", Mix::Q4KM, 16),
+            ("v3", Mix::Q2, 32),
+            ("v3.2", Mix::Q4KM, 48),
+            ("v4-flash", Mix::Q2, 16),
+            ("v4-pro", Mix::Mxfp4, 64),
+            ("r1-qwen-7b", Mix::Q8, 12),
+            ("r1-llama-8b", Mix::Q4KM, 16),
+        ] {
+            let memory = Bytes(gib << 30);
+            let (here, runtime) = (here(memory), runtime(memory, &environment));
+            let shape = presets::shape(name, None).expect("a preset");
+            let model = Model::of_shape(&shape, mix).expect("a model");
+            let scratch = Scratch::of_holes(&shape, mix, folder.path()).expect("a header");
+            let config = ModelConfig::read(&scratch.checkpoint).expect("a configuration");
+            let wish = Wish { memory: Some(memory), ..runtime.wish(usize::MAX) };
+            let division = Division::new(name, &scratch.checkpoint, &config, wish).expect("it fits");
+            let candidate = Candidate { model, source: Source::Shape(shape, mix) };
+            let local = here.meet(&candidate, &runtime, Ask::default(), &environment).expect("a plan");
+            assert_eq!(local.lacks, None, "{name}");
+            let need = Need { streams: 1.0, context: local.ask.context, working: local.ask.working };
+            let placement = Placement::new(&candidate.model, &local.machine, need).expect("it fits");
+            // What the process has by itself may grow between the two.
+            assert!(placement.memory <= (memory.0 + (8 << 20)) as f64, "{name}: {}", placement.memory);
+            if division.expert_count > 0 {
+                let share = division.expert_slots as f64 / division.expert_count as f64;
+                assert!(
+                    (placement.in_memory() - share).abs() < 0.005,
+                    "{name}: {} for {share}",
+                    placement.in_memory()
+                );
+            }
+            // What the planner does not count itself is the program, activations and copies, not weights or rows.
+            assert!(local.ask.working > 0.0, "{name}: {}", local.ask.working);
+            let rest = local.ask.working / placement.memory;
+            assert!(rest < 0.35, "{name}: {rest} of the memory is neither weights nor rows");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_says_what_would() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let environment = environment(folder.path());
+        let memory = Bytes(8 << 30);
+        let (here, runtime) = (here(memory), runtime(memory, &environment));
+        let shape = presets::shape("v4-flash", None).expect("a preset");
+        let model = Model::of_shape(&shape, Mix::Q2).expect("a model");
+        let candidate = Candidate { model, source: Source::Shape(shape, Mix::Q2) };
+        let needed = here.meet(&candidate, &runtime, Ask::default(), &environment).expect("a plan").lacks;
+        let needed = Bytes(needed.expect("it does not fit") as u64 + (64 << 20));
+        let (here, runtime) = (self::here(needed), self::runtime(needed, &environment));
+        let local = here.meet(&candidate, &runtime, Ask::default(), &environment).expect("a plan");
+        assert_eq!(local.lacks, None, "{needed} are enough");
+    }
 }

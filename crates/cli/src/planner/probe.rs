@@ -71,6 +71,16 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Probe {
+    /// This machine as it is kept, if all is that `formats` need.
+    pub(crate) fn kept(wanted: &Wanted<'_>, formats: &[Dtype]) -> Option<Self> {
+        let Wanted { cache_dir, isa, threads, .. } = *wanted;
+        let (curves, drive_bytes_per_s) = parse(&read_whole(&cache_dir.join(FILE_NAME))?, wanted)?;
+        let has = |format: &Dtype| curves.iter().any(|curve| curve.format == *format);
+        let bounds = roofline::known_bounds(cache_dir, isa, threads).filter(|_| formats.iter().all(has))?;
+        let drive_free = free_bytes(cache_dir).unwrap_or(0);
+        Some(Self { isa, bounds, curves, drive_bytes_per_s, drive_free, graphics: graphics_processors() })
+    }
+
     /// This machine, with all of `formats`; what is not kept is measured and kept.
     pub(crate) fn new(wanted: &Wanted<'_>, formats: &[Dtype]) -> Self {
         let Wanted { cache_dir, isa, threads, anew, drive } = *wanted;

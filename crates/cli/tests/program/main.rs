@@ -7,6 +7,7 @@
 //! Reading order: this file (how a run is made), `answers`, `refusals`, `safetensors`, `serve`, `tools`.
 
 mod answers;
+mod plan;
 mod refusals;
 mod safetensors;
 mod serve;

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ pub(crate) struct Server {
     child: Child,
     stderr: BufReader<ChildStderr>,
     pub(crate) address: String,
-    _place: Place,
+    _place: Arc<Place>,
 }
 
 /// What came back.
@@ -34,7 +35,11 @@ impl Server {
     }
 
     pub(crate) fn start_model(model: &str, args: &[&str]) -> Self {
-        let place = Place::new();
+        Self::start_at(Arc::new(Place::new()), model, args)
+    }
+
+    /// Where others run as well.
+    pub(crate) fn start_at(place: Arc<Place>, model: &str, args: &[&str]) -> Self {
         let args = [&["serve", model, "--port", "0", "--threads", "1"], args].concat();
         let mut child = place.command(&args).spawn().expect("the program starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));

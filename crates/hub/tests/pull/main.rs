@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use server::{Behaviour, Server};
 use sha2::{Digest, Sha256};
-use shoal_hub::{Cache, Error, Failure, Model, Package, Progress, PullOptions, RemoteFile, Source, pull};
+use shoal_hub::{
+    Cache, Error, Failure, Model, Package, Progress, PullOptions, RemoteFile, Source, beginning, pull,
+};
 
 /// Bytes that differ everywhere, so that a wrong offset cannot pass.
 fn content() -> Vec<u8> {
@@ -272,6 +274,34 @@ fn a_redirect_is_followed_and_the_token_stays_at_home() {
     assert!(
         cdn.requests()[0].starts_with("get /cdn/file?sig=1 ") && !cdn.requests()[0].contains("hf_secret")
     );
+}
+
+#[test]
+fn the_beginning_of_a_file_comes_alone_with_its_length() {
+    let total = content().len() as u64;
+    for ignores_range in [false, true] {
+        let server = Server::start(content(), Behaviour { ignores_range, ..Behaviour::default() });
+        let options = PullOptions { token: Some("hf_secret".to_owned()), ..at(&server) };
+        let url = format!("{}/file", server.base);
+        assert_eq!(beginning(&url, 100, &options).unwrap(), (content()[..100].to_vec(), total));
+        assert_eq!(beginning(&url, 2 * total, &options).unwrap(), (content(), total));
+        assert!(server.requests()[0].contains("range: bytes=0-99"));
+        assert!(server.requests()[0].contains("hf_secret"));
+        // The hub's name with more behind it is another host.
+        let elsewhere =
+            PullOptions { hugging_face: server.base.rsplit_once(':').unwrap().0.to_owned(), ..options };
+        beginning(&url, 1, &elsewhere).unwrap();
+        assert!(!server.requests()[2].contains("hf_secret"));
+    }
+    let options = PullOptions::default();
+    let cut = Server::start(content(), Behaviour { breaks_off: Some((50, 9)), ..Behaviour::default() });
+    let error = beginning(&format!("{}/file", cut.base), 100, &options).unwrap_err().to_string();
+    assert!(error.contains("broke off after 50 of 100 bytes"), "{error}");
+    let none = Server::start(content(), Behaviour { status: Some(404), ..Behaviour::default() });
+    let error = beginning(&format!("{}/file", none.base), 100, &options).unwrap_err().to_string();
+    assert!(error.contains("404"), "{error}");
+    let error = beginning("file:///etc/passwd", 100, &options).unwrap_err().to_string();
+    assert!(error.contains("not an http or https address"), "{error}");
 }
 
 #[test]

@@ -82,20 +82,21 @@ fn answer(
     }
     let range =
         head.lines().find_map(|line| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
-    let start = range.and_then(|range| range.trim_end_matches('-').parse::<usize>().ok());
-    let start = start.filter(|_| !behaviour.ignores_range);
+    let range = range.filter(|_| !behaviour.ignores_range);
+    let (start, last) = range.as_deref().and_then(|range| range.split_once('-')).unwrap_or_default();
     let total = content.len();
+    let (start, last) = (start.parse::<usize>().ok(), last.parse::<usize>().unwrap_or(total).min(total - 1));
     if start.is_some_and(|start| start >= total) {
         return write!(
             stream,
             "HTTP/1.1 416 Range\r\nContent-Range: bytes */{total}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
     }
-    let body = &content[start.unwrap_or(0)..];
+    let body = &content[start.unwrap_or(0)..=last];
     match start {
         None => write!(stream, "HTTP/1.1 200 OK\r\n")?,
         Some(start) => {
-            write!(stream, "HTTP/1.1 206 Part\r\nContent-Range: bytes {start}-{}/{total}\r\n", total - 1)?;
+            write!(stream, "HTTP/1.1 206 Part\r\nContent-Range: bytes {start}-{last}/{total}\r\n")?;
         }
     }
     if !behaviour.hides_length {
