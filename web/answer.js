@@ -9,12 +9,17 @@ export function emptyAnswer() {
     state: 'waiting',
     content: '',
     reasoning: '',
-    /** How long the model thought, in milliseconds. */
+    /** How long the model thought, in milliseconds, and in tokens: while it thinks, in pieces that came. */
     reasoningMs: 0,
+    reasoningTokens: 0,
+    /** How long its first token took, in milliseconds; 0 if it never came. */
+    firstMs: 0,
     /** `{ read, total }` tokens of the prompt, while it is read. */
     progress: null,
     /** `{ tokens, perSecond, cached, prompt }`, from the last chunk. */
     figures: null,
+    /** For each token of the content, if they were asked for: `{ bytes, logprob, others: [{ bytes, logprob }] }`. */
+    tokens: [],
     /** Whether the limit of tokens ended it. */
     isCut: false,
     /** `{ code, message }` if it failed. */
@@ -27,7 +32,7 @@ export const isOpen = (message) => ['waiting', 'reading', 'thinking', 'writing']
 /** Changes `message` by one `chunk` that came at `now` (milliseconds, from any start). */
 export function apply(message, chunk, now) {
   const { prompt_progress: progress, usage, timings } = chunk;
-  if (progress && message.content === '' && message.reasoning === '') {
+  if (progress && ['waiting', 'reading'].includes(message.state)) {
     message.state = 'reading';
     message.progress = { read: number(progress.processed), total: number(progress.total) };
   }
@@ -37,6 +42,7 @@ export function apply(message, chunk, now) {
     if (message.state !== 'thinking') message.thinkingSince = now - message.reasoningMs;
     message.state = 'thinking';
     message.reasoning += reasoning;
+    message.reasoningTokens += 1;
     tick(message, now);
   }
   if (typeof content === 'string' && content !== '') {
@@ -44,6 +50,7 @@ export function apply(message, chunk, now) {
     message.state = 'writing';
     message.content += content;
   }
+  if (Array.isArray(choice?.logprobs?.content)) message.tokens.push(...choice.logprobs.content.map(tokenOf));
   if (choice?.finish_reason === 'length') message.isCut = true;
   if (usage) {
     message.figures = {
@@ -52,12 +59,24 @@ export function apply(message, chunk, now) {
       cached: number(usage.prompt_tokens_details?.cached_tokens ?? timings?.cache_n),
       perSecond: number(timings?.predicted_per_second),
     };
+    const thought = number(usage.completion_tokens_details?.reasoning_tokens);
+    if (thought > 0) message.reasoningTokens = thought;
   }
 }
+
+const choiceOf = ({ bytes, logprob }) => ({ bytes, logprob });
+const tokenOf = (token) => ({ ...choiceOf(token), others: (token.top_logprobs ?? []).map(choiceOf) });
 
 /** Lets the time of thinking go on. */
 export function tick(message, now) {
   if (message.state === 'thinking') message.reasoningMs = now - message.thinkingSince;
+}
+
+/** Lets `message`, which was stopped in its thoughts, wait for what the model says after them. */
+export function reopen(message, now) {
+  tick(message, now);
+  message.state = 'waiting';
+  delete message.thinkingSince;
 }
 
 /** Ends `message` as done, stopped or failed. */

@@ -6,26 +6,50 @@ import { isObject } from './storage.js';
 
 /** `code` is one of key, busy, long, unreachable, broke, or refused; of the last only `message` tells more. */
 export class ApiError extends Error {
-  constructor(code, message = '') {
+  constructor(code, message = '', status = 0) {
     super(message);
     this.code = code;
+    this.status = status;
   }
 }
 
-/** What the model is called. */
-export async function modelName(key) {
-  const response = await ask('/v1/models', key, {});
-  const name = (await response.json().catch(() => null))?.data?.[0]?.id;
-  return typeof name === 'string' ? name : '';
+/** What is served, by name. */
+export async function modelNames(key) {
+  const list = (await json('/v1/models', key))?.data;
+  return Array.isArray(list) ? list.map(({ id }) => id).filter((id) => typeof id === 'string') : [];
 }
+
+/** How many tokens the model would read of `messages`, which may begin with a system prompt. */
+export async function countTokens(messages, key, signal) {
+  const [first, ...rest] = messages;
+  const body = first.role === 'system' ? { system: first.content, messages: rest } : { messages };
+  return number((await json('/v1/messages/count_tokens', key, posted(body, signal)))?.input_tokens);
+}
+
+/** How many tokens `content` has by itself. */
+export async function tokenCount(content, key, signal) {
+  return number((await json('/tokenize', key, posted({ content }, signal)))?.tokens?.length);
+}
+
+/** What would run here and how fast, for a prompt of so many tokens; `null` if nobody has measured the machine. */
+export async function plan(prompt, known, key, signal) {
+  try {
+    const answer = await json(`/v1/plan?prompt=${prompt}&known=${known}`, key, { signal });
+    return Array.isArray(answer?.models) ? answer : null;
+  } catch (error) {
+    if (error.status === 503 || error.status === 404) return null;
+    throw error;
+  }
+}
+
+/** Lets the model read what `request` says, and answer next to nothing. */
+export const readAlong = (request, key, signal) =>
+  json('/v1/chat/completions', key, posted({ ...request, max_tokens: 1, stream: false }, signal));
 
 /** The chunks of the answer to `request`, as they come. */
 export async function* chat(request, key, signal) {
   const body = { ...request, stream: true, stream_options: { include_usage: true }, return_progress: true };
-  const headers = { 'Content-Type': 'application/json' };
-  const response = await ask('/v1/chat/completions', key, {
-    method: 'POST', headers, body: JSON.stringify(body), signal,
-  });
+  const response = await ask('/v1/chat/completions', key, posted(body, signal));
   try {
     for await (const data of eventData(response.body)) {
       if (data === '[DONE]') return;
@@ -40,6 +64,12 @@ export async function* chat(request, key, signal) {
   }
   throw new ApiError('broke', 'the stream ended before the answer did');
 }
+
+const posted = (body, signal) => ({
+  method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body), signal,
+});
+
+const json = async (path, key, options = {}) => (await ask(path, key, options)).json().catch(() => null);
 
 async function ask(path, key, options) {
   const headers = { ...options.headers };
@@ -58,8 +88,10 @@ async function ask(path, key, options) {
 function failure(status, body) {
   const message = typeof body?.error?.message === 'string' ? body.error.message : `HTTP ${status}`;
   const code = body?.error?.code;
-  if (status === 401 || code === 'invalid_api_key') return new ApiError('key', message);
-  if (status === 429 || code === 'rate_limit_exceeded') return new ApiError('busy', message);
-  if (code === 'context_length_exceeded') return new ApiError('long', message);
-  return new ApiError('refused', message);
+  if (status === 401 || code === 'invalid_api_key') return new ApiError('key', message, status);
+  if (status === 429 || code === 'rate_limit_exceeded') return new ApiError('busy', message, status);
+  if (code === 'context_length_exceeded') return new ApiError('long', message, status);
+  return new ApiError('refused', message, status);
 }
+
+const number = (value) => (Number.isFinite(value) ? value : 0);

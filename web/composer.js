@@ -1,7 +1,8 @@
-// Where the reader writes: a field that grows with its text, and one button that sends, or stops while an answer is written.
-// Enter sends, but not the Enter that ends the composition of a character (Chinese, Japanese, Korean input).
+// Where the reader writes: a field that grows with its text, files beside it, and one button that sends, or stops while an answer is
+// written. Enter sends, but not the Enter that ends the composition of a character (Chinese, Japanese, Korean input).
 
-import { label } from './strings.js';
+import { Attachments } from './attachments.js';
+import { label, t } from './strings.js';
 
 const byId = (id) => document.getElementById(id);
 
@@ -9,17 +10,23 @@ export class Composer {
   #draft = byId('draft');
   #send = byId('send');
   #isBusy = false;
-  #isEditing = false;
-  #setAside = '';
+  /** The message that is being changed, and what stood here before: `{ text, files }`. */
+  #edited = null;
+  #setAside = null;
+  #onType;
+  #files;
 
-  /** `onSend(text, isEdit)` is told what to send, `onStop` that the reader has had enough. */
-  constructor({ onSend, onStop }) {
+  /** `onSend(text, files, edited)` is told what to send and in place of which message, `onStop` that the reader has had enough,
+   *  `onType` that what stands here has changed. `count` and `refuse` are for files, see there. */
+  constructor({ onSend, onStop, onType, count, refuse }) {
+    this.#onType = onType;
+    this.#files = new Attachments({ count, refuse, onChange: onType });
     const send = () => {
-      const text = this.#draft.value.trim();
-      if (text === '' || this.#isBusy) return;
-      const isEdit = this.#isEditing;
-      this.#leaveEditing('');
-      onSend(text, isEdit);
+      const { text, files } = this;
+      if ((text === '' && files.length === 0) || this.#isBusy) return;
+      const edited = this.#edited;
+      this.#leaveEditing({ text: '', files: [] });
+      onSend(text, files, edited);
     };
     byId('composer').addEventListener('submit', (event) => {
       event.preventDefault();
@@ -31,15 +38,31 @@ export class Composer {
       event.preventDefault();
       send();
     });
-    this.#draft.addEventListener('input', () => this.#fit());
+    this.#draft.addEventListener('input', () => {
+      this.#fit();
+      onType();
+    });
     byId('cancel-edit').addEventListener('click', () => this.cancelEdit());
     document.addEventListener('keydown', (event) => {
-      if (event.key !== 'Escape' || isComposing(event) || document.querySelector('dialog[open]')) return;
+      if (event.key !== 'Escape' || event.defaultPrevented || isComposing(event) || document.querySelector('dialog[open]')) return;
       if (this.#isBusy) onStop();
       else this.cancelEdit();
     });
     // Where a finger writes, focus would bring up the keyboard before anyone has looked around.
     if (matchMedia('(pointer: fine)').matches) this.focus();
+  }
+
+  get text() {
+    return this.#draft.value.trim();
+  }
+
+  get files() {
+    return this.#files.files.map(({ name, text }) => ({ name, text }));
+  }
+
+  /** The message that is being changed, if one is. */
+  get edited() {
+    return this.#edited;
   }
 
   focus() {
@@ -51,27 +74,31 @@ export class Composer {
     this.#draft.value = text;
     this.#fit();
     this.focus();
+    this.#onType();
   }
 
-  /** Lets the reader change `text`, which was sent before; what stood in the field comes back afterwards. */
-  edit(text) {
-    if (!this.#isEditing) this.#setAside = this.#draft.value;
-    this.#isEditing = true;
+  /** Lets the reader change `message`; what stood in the field comes back afterwards. */
+  edit(message) {
+    if (this.#edited === null) this.#setAside = { text: this.#draft.value, files: this.#files.files };
+    this.#edited = message;
     byId('editing').hidden = false;
-    this.write(text);
+    this.showWords();
+    this.#files.put((message.files ?? []).map((file) => ({ ...file, tokens: null })));
+    this.write(message.content);
   }
 
   cancelEdit() {
-    if (!this.#isEditing) return;
+    if (this.#edited === null) return;
     this.#leaveEditing(this.#setAside);
     this.focus();
   }
 
-  #leaveEditing(text) {
-    this.#isEditing = false;
+  #leaveEditing({ text, files }) {
+    this.#edited = null;
     byId('editing').hidden = true;
     this.#draft.value = text;
     this.#fit();
+    this.#files.put(files);
   }
 
   setBusy(isBusy) {
@@ -85,6 +112,8 @@ export class Composer {
     const name = this.#isBusy ? 'stop' : 'send';
     this.#send.dataset.tLabel = name;
     label(this.#send, name);
+    if (this.#edited) byId('editing-what').textContent = t(this.#edited.role === 'user' ? 'editing_question' : 'editing_answer');
+    this.#files.show();
   }
 
   #fit() {
@@ -96,4 +125,4 @@ export class Composer {
 }
 
 /** Safari ends the composition before it tells of the key, and then only the code 229 gives it away. */
-const isComposing = (event) => event.isComposing || event.keyCode === 229;
+export const isComposing = (event) => event.isComposing || event.keyCode === 229;

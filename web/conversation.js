@@ -1,140 +1,111 @@
-// The conversation: its messages, what of them the model is told, and how they outlive the page. One conversation is
-// kept, and the one before it, so that "New chat" loses nothing at once. What storage holds is never trusted: it may come from an
-// older page, another tab, or a curious hand.
+// A conversation is a tree: whoever changes a message or wants another answer makes a sibling, and nothing is lost.
+//
+//     question ─── answer ─── question ─── answer ◀ leaf        the branch that is shown: from the first message to `leaf`
+//                    │
+//                    └─────── question' ── answer
+//
+// Messages lie in one list in the order in which they came about. Each says at which place of it its `parent` is, `null` for a first
+// one, so a parent always comes before its children.
 
-import { close, emptyAnswer } from './answer.js';
-import { isObject, read, write } from './storage.js';
+import { emptyAnswer } from './answer.js';
 
-export const KEY = 'shoal.conversation';
-
-/** Most messages, and most characters of a conversation, that are kept; older ones are let go. Browsers give a page about
- *  five million. */
-const MESSAGES_MAX = 1000;
-const CHARS_MAX = 1_500_000;
+/** How much of a first question becomes the name, in characters. */
+const NAME_CHARS = 60;
 
 export class Conversation {
+  id = crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
+  /** As the reader has named it. */
+  title = '';
+  isPinned = false;
+  changed = Date.now();
   messages = [];
-  previous = [];
-  /** Whether the browser keeps it. */
-  isKept = true;
+  leaf = null;
 
-  static load() {
-    const conversation = new Conversation();
-    const kept = read('localStorage', KEY);
-    if (isObject(kept)) {
-      conversation.messages = checkedMessages(kept.messages);
-      conversation.previous = checkedMessages(kept.previous);
-    }
-    return conversation;
+  /** What it is called: its title, or how its first question begins. */
+  get name() {
+    if (this.title !== '') return this.title;
+    const { content = '', files = [] } = this.messages[0] ?? {};
+    const line = (content.trim() || files[0]?.name || '').split('\n', 1)[0];
+    return line.length > NAME_CHARS ? `${line.slice(0, NAME_CHARS - 1)}…` : line;
   }
 
-  /** Keeps as much as the browser takes: first the conversation before goes, then old thoughts, then old messages. */
-  save() {
-    const messages = newest(this.messages, CHARS_MAX);
-    const bare = messages.map((message) => (message.reasoning ? { ...message, reasoning: '' } : message));
-    const attempts = [
-      () => ({ messages, previous: newest(this.previous, CHARS_MAX) }),
-      () => ({ messages, previous: [] }),
-      () => ({ messages: bare, previous: [] }),
-      () => ({ messages: newest(bare, CHARS_MAX / 8), previous: [] }),
-    ];
-    const isWritten = attempts.some((attempt) => write('localStorage', KEY, attempt()));
-    // One message may be too long by itself.
-    this.isKept = isWritten && (messages.length > 0 || this.messages.length === 0);
+  /** The messages of the branch that is shown. */
+  get path() {
+    return this.pathTo(this.last);
   }
 
-  /** The last message if it is an answer. */
-  get lastAnswer() {
-    const last = this.messages.at(-1);
-    return last?.role === 'assistant' ? last : null;
+  /** The last message that is shown. */
+  get last() {
+    return this.messages[this.leaf] ?? null;
   }
 
-  get lastQuestion() {
-    return this.messages.findLast((message) => message.role === 'user') ?? null;
+  pathTo(message) {
+    const path = [];
+    for (let at = message; at; at = this.parentOf(at)) path.push(at);
+    return path.reverse();
   }
 
-  addQuestion(content) {
-    this.messages.push({ role: 'user', content });
+  parentOf(message) {
+    return this.messages[message.parent] ?? null;
   }
 
-  addAnswer() {
-    const answer = emptyAnswer();
-    this.messages.push(answer);
-    return answer;
+  childrenOf(message) {
+    const parent = message === null ? null : this.messages.indexOf(message);
+    return this.messages.filter((other) => other.parent === parent);
   }
 
-  dropLastAnswer() {
-    if (this.lastAnswer) this.messages.pop();
+  /** `message` and the others that stand in its place. */
+  siblings(message) {
+    return this.messages.filter(({ parent }) => parent === message.parent);
   }
 
-  /** Drops the last question and all that came after it. */
-  dropLastQuestion() {
-    const idx = this.messages.lastIndexOf(this.lastQuestion);
-    if (idx >= 0) this.messages.length = idx;
+  addQuestion(content, files = [], after = this.last) {
+    return this.#add({ role: 'user', content, ...(files.length > 0 && { files }) }, after);
   }
 
-  startAnew() {
-    if (this.messages.length > 0) this.previous = this.messages;
-    this.messages = [];
+  /** An answer to the question `after`, which begins with `begun`: what it has of another answer. */
+  addAnswer(after = this.last, begun = {}) {
+    return this.#add({ ...emptyAnswer(), ...begun }, after);
   }
 
-  goBack() {
-    [this.messages, this.previous] = [this.previous, []];
+  #add(message, after) {
+    message.parent = after === null ? null : this.messages.indexOf(after);
+    this.leaf = this.messages.push(message) - 1;
+    this.changed = Date.now();
+    return message;
   }
 
-  /** What the model is told. Its own thoughts are not told again: the models were trained without them. Answers that never
+  /** Shows the branch of `message`, down to the newest message below it. */
+  choose(message) {
+    let last = message;
+    for (let next = message; next; next = this.childrenOf(next).at(-1)) last = next;
+    this.leaf = this.messages.indexOf(last);
+  }
+
+  /** The last messages of all branches, in the order in which they came about. */
+  get leaves() {
+    const parents = new Set(this.messages.map(({ parent }) => parent));
+    return this.messages.filter((_, place) => !parents.has(place));
+  }
+
+  /** What the model is told of `path`. Its own thoughts are not told again: the models were trained without them. Answers that never
    *  came leave two questions in a row, which become one, since the models' formats expect turns to alternate. */
-  toRequest(system) {
+  toRequest(system, path = this.path) {
     const told = system.trim() === '' ? [] : [{ role: 'system', content: system }];
-    for (const { role, content } of this.messages) {
-      if (content === '') continue;
-      if (role === told.at(-1)?.role) told.at(-1).content += `\n\n${content}`;
-      else told.push({ role, content });
+    for (const { role, content, files = [] } of path) {
+      const text = [...files.map(fileText), content].filter((part) => part !== '').join('\n');
+      if (text === '') continue;
+      if (role === told.at(-1)?.role) told.at(-1).content += `\n\n${text}`;
+      else told.push({ role, content: text });
     }
     return told;
   }
 }
 
-function checkedMessages(list) {
-  if (!Array.isArray(list)) return [];
-  return startingWithQuestion(list.slice(-MESSAGES_MAX).map(checked).filter(Boolean));
-}
+/** A file as DeepSeek's models are told of it. */
+export const fileText = ({ name, text }) => `[file name]: ${name}\n[file content begin]\n${text}\n[file content end]`;
 
-/** A message made of what `value` has of one; `null` if it is none. */
-function checked(value) {
-  if (!isObject(value) || typeof value.content !== 'string') return null;
-  if (value.role === 'user') return { role: 'user', content: value.content };
-  if (value.role !== 'assistant') return null;
-  const answer = emptyAnswer();
-  answer.content = value.content;
-  if (typeof value.reasoning === 'string') answer.reasoning = value.reasoning;
-  if (Number.isFinite(value.reasoningMs)) answer.reasoningMs = value.reasoningMs;
-  answer.isCut = value.isCut === true;
-  const names = ['tokens', 'perSecond', 'cached', 'prompt'];
-  if (isObject(value.figures) && names.every((name) => Number.isFinite(value.figures[name]))) {
-    answer.figures = Object.fromEntries(names.map((name) => [name, value.figures[name]]));
-  }
-  const { code, message } = isObject(value.error) ? value.error : {};
-  const error = typeof code === 'string' && typeof message === 'string' ? { code, message } : null;
-  // One that was still being written when the page went away has been stopped by that.
-  const state = { done: 'done', failed: error ? 'failed' : 'stopped' }[value.state] ?? 'stopped';
-  close(answer, state, 0, state === 'failed' ? error : null);
-  return answer;
-}
-
-/** The last messages that have together at most `chars` characters. */
-function newest(messages, chars) {
-  let first = messages.length;
-  for (let left = chars; first > 0 && messages.length - first < MESSAGES_MAX; first -= 1) {
-    const { content, reasoning = '' } = messages[first - 1];
-    left -= content.length + reasoning.length;
-    if (left < 0) break;
-  }
-  return first === 0 ? messages : startingWithQuestion(messages.slice(first));
-}
-
-function startingWithQuestion(messages) {
-  const first = messages.findIndex((message) => message.role === 'user');
-  return first < 0 ? [] : messages.slice(first);
-}
-
+/** The request that lets the model go on with `answer`, whose reasoning is closed by it. */
+export const begunBy = ({ content, reasoning }) => ({
+  role: 'assistant', content, prefix: true, ...(reasoning !== '' && { reasoning_content: reasoning }),
+});

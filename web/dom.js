@@ -1,4 +1,4 @@
-// Two helpers that make nodes, and one that copies.
+// Two helpers that make nodes, and two that take text out of the page.
 
 /** An element with `properties` (of the DOM, not attributes) and `children`. */
 export function el(tag, properties = {}, ...children) {
@@ -34,4 +34,12 @@ export async function copyText(text) {
     focused?.focus();
     return worked;
   }
+}
+
+/** Gives the reader a file. */
+export function saveFile(name, type, text) {
+  const address = URL.createObjectURL(new Blob([text], { type }));
+  el('a', { href: address, download: name }).click();
+  // The browser has to have begun to read it.
+  setTimeout(() => URL.revokeObjectURL(address), 60_000);
 }

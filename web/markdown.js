@@ -2,8 +2,9 @@
 // the text it is, and whatever it makes goes through DOMPurify, which leaves a short list of tags. This is the only file where
 // text becomes nodes.
 
-import { Marked } from './marked.esm.js';
-import './purify.min.js';
+import { mathsExtensions } from './maths.js';
+import { Marked } from './vendor/marked.esm.js';
+import './vendor/purify.min.js';
 
 // It is no module: it leaves its name with the page.
 const { DOMPurify } = globalThis;
@@ -26,8 +27,9 @@ const SAFE = {
 };
 
 DOMPurify.addHook('uponSanitizeAttribute', (node, attribute) => {
-  // The class of code names its language. Anywhere else it would only dress text up as part of the page.
-  if (attribute.attrName === 'class' && node.nodeName !== 'CODE') attribute.keepAttr = false;
+  // The class of code names its language, that of a span of code its colour. Anywhere else it would only dress text up as part of the page.
+  const isColour = node.nodeName === 'SPAN' && /^hljs-[\w. -]+$/.test(attribute.attrValue);
+  if (attribute.attrName === 'class' && node.nodeName !== 'CODE' && !isColour) attribute.keepAttr = false;
 });
 DOMPurify.addHook('afterSanitizeAttributes', (node) => {
   if (node.nodeName !== 'A') return;
@@ -56,6 +58,7 @@ const marked = new Marked({
     },
   },
 });
+marked.use({ extensions: mathsExtensions(escape) });
 
 /** The blocks of `text`: markdown's top level, without what shows nothing. Each says where it begins in `text`; `null` if
  *  the parser has changed the text so that nobody knows. */
@@ -75,3 +78,8 @@ const htmlOf = (token, links) => marked.parser(Object.assign([token], { links })
 
 /** The nodes of `html`, as far as they are harmless. */
 export const safeNodes = (html) => DOMPurify.sanitize(html, SAFE);
+
+/** The spans of `html`, which colour code, and nothing else of it but its text. */
+export const safeSpans = (html) => DOMPurify.sanitize(html, {
+  ALLOWED_TAGS: ['span'], ALLOWED_ATTR: ['class'], ALLOW_DATA_ATTR: false, ALLOW_ARIA_ATTR: false, RETURN_DOM_FRAGMENT: true,
+});

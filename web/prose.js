@@ -14,13 +14,16 @@ import { t } from './strings.js';
 
 export class Prose {
   #root;
-  /** For each block shown: `{ html, node }`. */
+  /** For each block shown: `{ html, node, isSettled }`. */
   #shown = [];
   #settledBlocks = 0;
   #settledChars = 0;
+  #onSettled;
 
-  constructor(root) {
+  /** `onSettled(node)` hears of each block once nothing changes it any more. */
+  constructor(root, onSettled = () => {}) {
     this.#root = root;
+    this.#onSettled = onSettled;
   }
 
   /** Shows `text`, which begins with what was shown before. */
@@ -33,6 +36,7 @@ export class Prose {
     const hasWholeLine = open.includes('\n', last.start);
     const settled = blocks.length - (hasWholeLine ? 1 : 2);
     if (settled <= 0) return;
+    this.#settle(this.#settledBlocks, this.#settledBlocks + settled);
     this.#settledBlocks += settled;
     this.#settledChars += blocks[settled].start;
   }
@@ -40,6 +44,14 @@ export class Prose {
   /** Shows all of `text`, which is complete. */
   finish(text) {
     this.#show(parsed(text), 0);
+    this.#settle(0, this.#shown.length);
+  }
+
+  #settle(from, to) {
+    for (const block of this.#shown.slice(from, to)) {
+      if (!block.isSettled) this.#onSettled(block.node);
+      block.isSettled = true;
+    }
   }
 
   #show(blocks, from) {
@@ -57,6 +69,7 @@ export class Prose {
       // Like marked, with one end of line at the end.
       code.textContent = `${block.token.text.replace(/\n$/, '')}\n`;
       shown.html = html;
+      shown.isSettled = false;
       return;
     }
     const node = el('div', { className: 'block' }, safeNodes(html));
@@ -68,7 +81,7 @@ export class Prose {
     });
     if (shown) shown.node.replaceWith(node);
     else this.#root.append(node);
-    this.#shown[idx] = { html, node };
+    this.#shown[idx] = { html, node, isSettled: false };
   }
 }
 

@@ -8,17 +8,25 @@ const KEY = 'shoal.settings';
 export const SYSTEM_CHARS_MAX = 20_000;
 export const TEMPERATURE_MAX = 2;
 export const TOKENS_MAX = 1_000_000;
+/** How many likely tokens are asked for beside each that is said. */
+const OTHERS = 5;
 
 const oneOf = (...choices) => (value) => (choices.includes(value) ? value : choices[0]);
+const flag = (value) => value === true;
 
 /** For each setting, what makes any value a good one. */
 const CHECKS = {
-  language: oneOf('auto', 'en', 'zh'),
-  theme: oneOf('system', 'light', 'dark'),
+  // An older page spoke but one Chinese.
+  language: (value) => oneOf('auto', 'en', 'zh-Hans', 'zh-Hant')(value === 'zh' ? 'zh-Hans' : value),
+  theme: oneOf('system', 'light', 'dark', 'contrast'),
   thinking: oneOf('auto', 'on', 'off'),
   system: (value) => (typeof value === 'string' ? value.slice(0, SYSTEM_CHARS_MAX) : ''),
   temperature: (value) => (Number.isFinite(value) && value >= 0 && value <= TEMPERATURE_MAX ? value : null),
   maxTokens: (value) => (Number.isInteger(value) && value >= 1 && value <= TOKENS_MAX ? value : null),
+  prefill: flag,
+  tokens: flag,
+  /** Whether the list of conversations stands beside the conversation where there is room for both. */
+  history: flag,
 };
 
 const kept = read('localStorage', KEY);
@@ -42,5 +50,6 @@ export function requestFields() {
   }
   if (settings.temperature !== null) fields.temperature = settings.temperature;
   if (settings.maxTokens !== null) fields.max_tokens = settings.maxTokens;
+  if (settings.tokens) Object.assign(fields, { logprobs: true, top_logprobs: OTHERS });
   return fields;
 }

@@ -1,4 +1,4 @@
-// The browser's storage, which may be full, blocked, or hold anything at all: reading then finds nothing, and writing
+// The browser's small storage, which may be full, blocked, or hold anything at all: reading then finds nothing, and writing
 // says whether it worked. What is read is unchecked; whoever asked knows what it should look like.
 
 /** The value kept under `key`, or `undefined`. `area` is 'localStorage' or 'sessionStorage': a name, as even touching a
@@ -19,6 +19,15 @@ export function write(area, key, value) {
     return true;
   } catch {
     return false;
+  }
+}
+
+/** Forgets what is kept under `key`. */
+export function drop(area, key) {
+  try {
+    globalThis[area].removeItem(key);
+  } catch {
+    // Blocked, so there is nothing.
   }
 }
 

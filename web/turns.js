@@ -1,18 +1,20 @@
 // A conversation on the page: one node for each message. A node is made from its message and brought up to date from it
 // (`update`), so that an answer being written, one from storage and one after a change of language are shown by the same
-// code. Which actions the last turns offer is the style sheet's matter.
+// code. Which actions are offered while an answer is written is the style sheet's matter.
 
 import { isOpen } from './answer.js';
 import { el, icon } from './dom.js';
+import { dress } from './dress.js';
 import { Prose } from './prose.js';
-import { duration, t } from './strings.js';
+import { duration, rounded, shortDuration, t } from './strings.js';
+import { TokenView } from './token-view.js';
 
-/** The node of `message`, and what brings it up to date. */
-export function turnOf(message) {
-  return message.role === 'user' ? question(message) : new Answer(message);
+/** The node of `message`, and what brings it up to date. `place` is which of its siblings it is: `{ n, of }`. */
+export function turnOf(message, place) {
+  return message.role === 'user' ? question(message, place) : new Answer(message, place);
 }
 
-function button(action, iconName, words, labelWords = words) {
+export function button(action, iconName, words, labelWords = words) {
   const text = el('span', { textContent: t(words) });
   const node = el('button', { type: 'button', className: 'quiet-button' }, icon(iconName), text);
   node.dataset.action = action;
@@ -20,20 +22,38 @@ function button(action, iconName, words, labelWords = words) {
   return node;
 }
 
-function question(message) {
+/** Arrows to the siblings of a message, and between them which it is; that opens all branches. */
+function siblings({ n, of }) {
+  if (of < 2) return '';
+  const arrow = (action, words, isEnd) => {
+    const node = el('button', { type: 'button', className: 'quiet-button', disabled: isEnd, title: t(words) }, icon(action));
+    node.dataset.action = action;
+    node.setAttribute('aria-label', t(words));
+    return node;
+  };
+  const which = el('button', { type: 'button', className: 'quiet-button which', textContent: t('which', { n, of }), title: t('branches') });
+  which.dataset.action = 'branches';
+  which.setAttribute('aria-label', t('branches_open', { n, of }));
+  return el('div', { className: 'siblings' }, arrow('previous', 'previous', n === 1), which, arrow('next', 'next', n === of));
+}
+
+function question(message, place) {
+  const files = (message.files ?? []).map(({ name, text }) => el('details', { className: 'file' },
+    el('summary', {}, icon('file'), el('span', { textContent: name })), el('pre', { textContent: text, tabIndex: 0 })));
+  const said = message.content === '' ? '' : el('div', { className: 'said', textContent: message.content });
   const node = el('article', { className: 'turn question' },
-    el('h2', { className: 'unseen', textContent: t('you') }),
-    el('div', { className: 'said', textContent: message.content }),
-    el('div', { className: 'actions' }, button('edit', 'edit', 'edit')));
+    el('h2', { className: 'unseen', textContent: t('you') }), ...files, said,
+    el('div', { className: 'actions' }, siblings(place), button('edit', 'edit', 'edit')));
   return { node, message, update() {} };
 }
 
 class Answer {
   #parts;
   #prose;
+  #tokens = null;
   #reasoningShown = 0;
 
-  constructor(message) {
+  constructor(message, place) {
     this.message = message;
     const summary = el('summary');
     const thoughts = el('div', { className: 'thoughts' });
@@ -41,23 +61,25 @@ class Answer {
     const prose = el('div', { className: 'prose' });
     const progress = el('progress', { hidden: true });
     const waiting = el('span');
-    const pulse = el('div', { className: 'pulse' }, el('i', { className: 'ripple' }), waiting, progress);
+    const now = button('now', 'now', 'answer_now');
+    const pulse = el('div', { className: 'pulse' }, el('i', { className: 'ripple' }), waiting, progress, now);
     const why = el('span');
-    const problem = el('p', { className: 'problem', hidden: true }, why, button('again', 'again', 'retry'));
+    const problem = el('p', { className: 'problem', hidden: true }, why, button('retry', 'again', 'retry'));
     const figures = el('span', { className: 'figures' });
-    const actions = el('div', { className: 'actions' },
-      button('copy', 'copy', 'copy', 'copy_answer'), button('again', 'again', 'again'));
+    const view = button('tokens', 'tokens', 'token_view');
+    const actions = el('div', { className: 'actions' }, siblings(place), button('copy', 'copy', 'copy', 'copy_answer'),
+      button('again', 'again', 'again'), button('go-on', 'go-on', 'go_on'), button('edit', 'edit', 'edit'), view);
     const foot = el('footer', { className: 'foot' }, actions, figures);
     this.node = el('article', { className: 'turn answer' },
       el('h2', { className: 'unseen', textContent: t('answer') }), folded, prose, pulse, problem, foot);
-    this.#parts = { summary, thoughts, folded, progress, waiting, pulse, why, problem, figures, foot };
-    this.#prose = new Prose(prose);
+    this.#parts = { summary, thoughts, folded, prose, progress, waiting, now, pulse, why, problem, figures, foot, view };
+    this.#prose = new Prose(prose, dress);
     this.update();
   }
 
   update() {
     const { message } = this;
-    const { pulse, problem, why, foot, figures } = this.#parts;
+    const { pulse, problem, why, foot, figures, view } = this.#parts;
     this.#updateThinking();
     if (isOpen(message)) {
       this.#prose.update(message.content);
@@ -71,17 +93,32 @@ class Answer {
     pulse.hidden = !isOpen(message);
     foot.hidden = isOpen(message);
     problem.hidden = message.state !== 'failed';
+    const hide = (action, isHidden) => { foot.querySelector(`[data-action=${action}]`).hidden = isHidden; };
     // There is nothing to copy in an answer that never came.
-    foot.querySelector('[data-action=copy]').hidden = message.content === '';
-    foot.querySelector('[data-action=again]').hidden = message.state === 'failed';
+    for (const action of ['copy', 'edit']) hide(action, message.content === '');
+    hide('again', message.state === 'failed');
+    hide('go-on', message.content === '' || (message.state === 'done' && !message.isCut));
+    view.hidden = message.tokens.length === 0;
+  }
+
+  /** Shows the tokens in place of the prose, or the prose again. */
+  toggleTokens() {
+    const { prose, view } = this.#parts;
+    if (this.#tokens === null) this.#tokens = new TokenView(this.message);
+    const isShown = this.#tokens.node.isConnected;
+    if (isShown) this.#tokens.node.replaceWith(prose);
+    else prose.replaceWith(this.#tokens.node);
+    view.querySelector('span').textContent = t(isShown ? 'token_view' : 'token_view_off');
+    if (!isShown) this.#tokens.focus();
   }
 
   #updateThinking() {
     const { folded, summary, thoughts } = this.#parts;
-    const { reasoning, reasoningMs, state } = this.message;
+    const { reasoning, reasoningMs, reasoningTokens: n, state } = this.message;
     folded.hidden = reasoning.trim() === '';
     if (folded.hidden) return;
-    const words = t(state === 'thinking' ? 'thinking_now' : 'thought', { time: duration(reasoningMs) });
+    const name = state === 'thinking' ? (n > 0 ? 'thinking_tokens' : 'thinking_now') : (n > 0 ? 'thought_tokens' : 'thought');
+    const words = t(name, { time: duration(reasoningMs), n });
     if (summary.textContent !== words) summary.textContent = words;
     // Only what is new, so that a reader of long thoughts may select some of them meanwhile.
     if (reasoning.length > this.#reasoningShown) thoughts.append(reasoning.slice(this.#reasoningShown));
@@ -89,10 +126,11 @@ class Answer {
   }
 
   #updatePulse() {
-    const { waiting, progress: bar } = this.#parts;
+    const { waiting, progress: bar, now } = this.#parts;
     const { state, progress } = this.message;
     const words = { waiting: t('waiting'), reading: progress ? t('reading', progress) : t('waiting') }[state] ?? '';
     if (waiting.textContent !== words) waiting.textContent = words;
+    now.hidden = state !== 'thinking';
     bar.hidden = state !== 'reading' || !progress?.total;
     if (!bar.hidden) {
       Object.assign(bar, { max: progress.total, value: progress.read });
@@ -102,7 +140,7 @@ class Answer {
 }
 
 /** The quiet line below an answer. */
-function figuresOf({ figures, state, isCut }) {
+function figuresOf({ figures, state, isCut, firstMs }) {
   const parts = [];
   if (state === 'stopped') parts.push(t('stopped'));
   if (isCut) parts.push(t('cut'));
@@ -110,8 +148,8 @@ function figuresOf({ figures, state, isCut }) {
     const { tokens, perSecond, cached, prompt } = figures;
     parts.push(tokens === 1 ? t('token') : t('tokens', { n: tokens }));
     // Below ten the first decimal says something.
-    const digits = perSecond < 10 ? 10 : 1;
-    if (perSecond > 0) parts.push(t('rate', { n: Math.round(perSecond * digits) / digits }));
+    if (perSecond > 0) parts.push(t('rate', { n: rounded(perSecond, perSecond < 10 ? 1 : 0) }));
+    if (firstMs > 0) parts.push(t('first', { time: shortDuration(firstMs) }));
     if (cached > 0) parts.push(t('cached', { n: cached, prompt }));
   }
   return parts.join(' · ');

@@ -17,11 +17,14 @@ after(() => browser.close());
 /** Runs `body` with a page of a reader who was never here. Nothing may be complained of on the console nor asked of another host. */
 export async function withPage(options, body) {
   const { path = '/', allowed = /^$/, before = async () => {}, ...contextOptions } = options;
-  const context = await browser.newContext({ viewport: { width: 1100, height: 800 }, locale: 'en-GB', ...contextOptions });
+  // The worker for offline use would stand between a test and what it plays; its own test lets it.
+  const context = await browser.newContext({ viewport: { width: 1100, height: 800 }, locale: 'en-GB', serviceWorkers: 'block', ...contextOptions });
   try {
     const page = await context.newPage();
     const complaints = [];
-    const complain = (text) => { if (!allowed.test(text)) complaints.push(text); };
+    // A server whose machine was never measured says so with this status, and the browser repeats it.
+    const usual = /status of 503|Service Worker registration blocked/;
+    const complain = (text) => { if (!allowed.test(text) && !usual.test(text)) complaints.push(text); };
     page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) complain(message.text()); });
     page.on('pageerror', (error) => complain(String(error)));
     page.on('request', (request) => { if (!request.url().startsWith(`${BASE}/`)) complain(`asked ${request.url()}`); });
@@ -76,6 +79,33 @@ export const played = (...plays) => (page) => page.addInitScript((plays) => {
     return new Response(stream, { status });
   };
 }, plays);
+
+/** Lets the page's other questions be answered: for each path without its query `{ status, body }`, or a body. What was asked is in
+ *  `window.questions`: path, and body if there was one. */
+export const answering = (answers) => (page) => page.addInitScript((answers) => {
+  window.questions = [];
+  const real = window.fetch;
+  window.fetch = async (path, options = {}) => {
+    window.questions.push({ path, body: options.body ? JSON.parse(options.body) : null });
+    const answer = answers[path.split('?')[0]];
+    if (answer === undefined) return real(path, options);
+    const { status = 200, body = answer } = answer;
+    return new Response(JSON.stringify(body), { status });
+  };
+}, answers);
+
+/** All of `befores`, one after the other. */
+export const first = (...befores) => async (page) => { for (const before of befores) await before(page); };
+
+/** What the browser keeps: the records of all conversations. */
+export const kept = (page) => page.evaluate(() => new Promise((resolve, reject) => {
+  const open = indexedDB.open('shoal');
+  open.onerror = () => reject(open.error);
+  open.onsuccess = () => {
+    const all = open.result.transaction('chats').objectStore('chats').getAll();
+    all.onsuccess = () => { open.result.close(); resolve(all.result); };
+  };
+}));
 
 export const content = (text) => ({ choices: [{ delta: { content: text }, finish_reason: null }] });
 export const reasoning = (text) => ({ choices: [{ delta: { reasoning_content: text }, finish_reason: null }] });

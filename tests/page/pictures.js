@@ -1,6 +1,6 @@
 // Pictures of the page, to be looked at: `SHOAL_URL=… SHOTS=FOLDER node pictures.js`. It judges nothing.
 
-import { browser, content, played, reasoning, stored, withPage } from './browser.js';
+import { answering, browser, content, first, played, reasoning, stored, withPage } from './browser.js';
 
 const FOLDER = process.env.SHOTS ?? '.';
 
@@ -27,6 +27,12 @@ fn main() {
 | minnow | 8 cm |
 | herring | 40 cm |
 
+A fish of length $L$ keeps its neighbours at about $d \\approx 0.9\\,L$, and a school of $n$ fish turns in
+
+$$
+t = \\tau \\sqrt[3]{\\frac{n}{\\rho}} + \\int_0^d \\frac{\\mathrm{d}x}{v(x)}
+$$
+
 - [x] seen from above
 - [ ] heard
 
@@ -40,6 +46,39 @@ const told = (question, answer) => stored({
     { role: 'user', content: question },
     { role: 'assistant', content: answer, state: 'done', reasoning: 'The reader asks about fish.\nI shall be brief.', reasoningMs: 12_300, figures },
   ],
+});
+const chance = (text, share, ...others) => ({
+  bytes: [...Buffer.from(text)], logprob: Math.log(share),
+  others: [[text, share], ...others].map(([other, part]) => ({ bytes: [...Buffer.from(other)], logprob: Math.log(part) })),
+});
+const TOKENS = [
+  chance('Once', 0.97), chance(' upon', 0.99), chance(' a', 0.99), chance(' time', 0.99), chance(' there', 0.71, [',', 0.2]), chance(' was', 0.9), chance(' a', 0.95),
+  chance(' small', 0.34, [' little', 0.41], [' fish', 0.12], [' big', 0.06], [' brave', 0.02]), chance(' fish', 0.66), chance(' who', 0.21), chance(' wondered', 0.05), chance(' how', 0.3),
+  chance(' deep', 0.4), chance(' the', 0.92), chance(' sea', 0.55), chance(' was', 0.9), chance('.', 0.88),
+];
+const branched = stored({
+  messages: [
+    { role: 'user', content: 'Tell me a story about a small fish', parent: null },
+    { role: 'assistant', content: 'Once upon a time there was a big fish who swam away.', state: 'done', figures, parent: 0 },
+    { role: 'assistant', content: TOKENS.map(({ bytes }) => Buffer.from(bytes).toString()).join(''), state: 'done', figures, tokens: TOKENS, parent: 0 },
+    { role: 'user', content: 'And how deep was it?', parent: 2 },
+    { role: 'assistant', content: 'Deeper than any fish had ever been.', state: 'done', figures, parent: 3 },
+  ],
+  previous: [{ role: 'user', content: 'Why is the sea salty?' }, { role: 'assistant', content: 'Rivers bring salt.', state: 'done' }],
+});
+const rate = (expected) => ({ expected, low: expected * 0.8, high: expected * 1.25 });
+const row = (model, quantisation, more) => ({ model, quantisation, served: false, context: 32768, verdict: 'fits', binds: 'memory', ...more });
+const planned = answering({
+  '/v1/plan': {
+    object: 'plan', machine: 'x', models: [
+      row('minnow', 'F32', { served: true, context: 4096, decode: rate(412), first_token_s: 0.02, memory_bytes: 6.1e7, file_bytes: 2.1e7, binds: 'small operations' }),
+      row('DeepSeek-R1-Distill-Qwen-7B', 'Q4_K_M', { decode: rate(11.4), first_token_s: 6.2, memory_bytes: 5.2e9, file_bytes: 4.7e9 }),
+      row('DeepSeek-V2-Lite', 'Q4_K_M', { decode: rate(24.1), first_token_s: 3.1, memory_bytes: 1.1e10, file_bytes: 1.04e10 }),
+      row('DeepSeek-V4-Flash', 'MXFP4', { verdict: 'streams', decode: rate(1.7), first_token_s: 41, memory_bytes: 2.8e10, file_bytes: 1.6e11, binds: 'the drive' }),
+      row('DeepSeek-V3.2', 'Q4_K_M', { verdict: 'no', decode: null, first_token_s: null, memory_bytes: 3.7e11, file_bytes: 4.04e11 }),
+    ],
+  },
+  '/v1/messages/count_tokens': { input_tokens: 1530 }, '/tokenize': { tokens: Array(812).fill(1) },
 });
 const failed = stored({
   messages: [
@@ -73,6 +112,27 @@ const PICTURES = {
   editing: [{ before: english }, (page) => page.click('[data-action=edit]')],
   settings: [{}, (page) => page.click('#open-settings')],
   'settings-phone-dark-chinese': [{ ...phone, colorScheme: 'dark', locale: 'zh-CN' }, (page) => page.click('#open-settings')],
+  thinking: [{ before: played({ events: Array(60).fill(reasoning('Let me see what keeps a school of fish together. ')), pause: 25, end: 'hold' }) }, async (page) => {
+    await page.fill('#draft', 'What is a shoal?');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('.thinking summary');
+    await page.click('.thinking summary');
+    await page.waitForTimeout(1500);
+  }],
+  'history-desktop': [{ before: branched, viewport: { width: 1300, height: 800 } }, async (page) => { await page.click('#open-history'); await page.locator('.chat-more').last().click(); }],
+  'history-phone': [{ ...phone, before: branched }, (page) => page.click('#open-history')],
+  tokens: [{ before: branched }, async (page) => { await page.locator('[data-action=tokens]').click(); await page.locator('.token').nth(7).hover(); }],
+  branches: [{ before: branched }, (page) => page.locator('.which').click()],
+  models: [{ before: planned }, async (page) => { await page.click('#model'); await page.waitForSelector('.models'); }],
+  'models-phone-dark': [{ ...phone, before: planned, colorScheme: 'dark' }, async (page) => { await page.click('#model'); await page.waitForSelector('.models'); }],
+  composer: [{ before: first(english, planned) }, async (page) => {
+    await page.setInputFiles('#files', { name: 'notes-on-fish.md', mimeType: 'text/plain', buffer: Buffer.from('# Fish') });
+    await page.fill('#draft', 'What do my notes say about schools?');
+    await page.waitForSelector('#forecast', { state: 'visible' });
+  }],
+  'contrast-dark': [{ before: first(english, planned), colorScheme: 'dark', contrast: 'more' }, top],
+  'conversation-chinese-traditional': [{ before: told('什麼是魚群？', CHINESE), locale: 'zh-TW', colorScheme: 'dark' }],
+  help: [{}, (page) => page.evaluate(() => document.getElementById('open-help').click())],
   key: [{ before: played({ status: 401, body: {} }), allowed: /401/ }, ask],
 };
 

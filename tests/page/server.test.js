@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BASE, lastAnswer, prose, reaches, send, slowly, stored, withPage } from './browser.js';
+import { BASE, kept, lastAnswer, prose, reaches, send, slowly, stored, withPage } from './browser.js';
 
 const FAST = -1;
 const SLOW = 16_000;
@@ -76,7 +76,7 @@ test('the button stops as well', () => withPage({}, async (page) => {
 test('the next question tells the model what was said, and the last one can be changed', () => withPage({}, async (page) => {
   await send(page, 'Hello');
   await reaches(page, 'done');
-  const first = await page.evaluate(() => JSON.parse(localStorage.getItem('shoal.conversation')).messages[1].content);
+  const [{ messages: [, { content: first }] }] = await kept(page);
   let asked = page.waitForRequest('**/v1/chat/completions');
   await send(page, 'And now?');
   const expected = [{ role: 'user', content: 'Hello' }, { role: 'assistant', content: first }, { role: 'user', content: 'And now?' }];
@@ -98,6 +98,7 @@ test('the next question tells the model what was said, and the last one can be c
   await send(page, 'And then?');
   assert.equal((await asked).postDataJSON().messages.at(-1).content, 'And then?');
   assert.deepEqual(await page.locator('.said').allInnerTexts(), ['Hello', 'And then?']);
+  assert.equal(await page.locator('.question').last().locator('.which').innerText(), '2 / 2', 'the old one is still there');
   await reaches(page, 'done');
 }));
 
@@ -138,7 +139,8 @@ test('a new chat, also in the midst of an answer, and back', () => withPage({}, 
   assert.equal(await page.locator('.turn').count(), 0);
   await page.reload();
   assert.ok(await page.isVisible('#welcome'));
-  await page.click('#go-back');
+  await page.click('#open-history');
+  await page.click('.chat-open');
   await reaches(page, 'stopped');
   assert.ok((await prose(page)).length > 20);
   assert.ok(await page.isHidden('#welcome'));

@@ -9,13 +9,13 @@ test('thoughts are folded and timed, and then the answer comes', () => withPage(
 }, async (page) => {
   await send(page, 'Why?');
   const summary = lastAnswer(page).locator('summary');
-  await page.waitForFunction(() => /^Thinking, 1 s$/.test(document.querySelector('summary')?.textContent));
+  await page.waitForFunction(() => /^Thinking, 1 s, \d+ tokens$/.test(document.querySelector('summary')?.textContent));
   assert.ok(await lastAnswer(page).locator('.thoughts').isHidden());
   await summary.click();
   assert.match(await lastAnswer(page).locator('.thoughts').innerText(), /^Let me think\./);
   await reaches(page, 'done');
   const thought = await summary.innerText();
-  assert.match(thought, /^Thought for [12] s$/);
+  assert.match(thought, /^Thought for [12] s, 13 tokens$/);
   assert.equal(await lastAnswer(page).locator('.thoughts').textContent(), `Let me ${'think. '.repeat(12)}`);
   assert.equal(await prose(page), 'So: 42.');
   await page.reload();
@@ -124,8 +124,12 @@ test('an answer that grew by single letters is the one that is loaded whole', ()
     await reaches(page, 'done');
     assert.ok(await page.$$eval('.turn', (turns) => turns.length % 2 === 0), text);
   }
+  // Code gets its colours a moment later.
+  const dressed = () => page.waitForFunction(() => document.querySelector('.language-python .hljs-keyword'));
+  await dressed();
   const grown = await page.$$eval('.prose', (all) => all.map(({ innerHTML }) => innerHTML));
   await page.reload();
+  await dressed();
   const whole = await page.$$eval('.prose', (all) => all.map(({ innerHTML }) => innerHTML));
   assert.deepEqual(grown, whole);
   assert.equal(grown.length, DOCUMENTS.length);
@@ -235,8 +239,13 @@ test('another tab that changes the conversation is seen', () => withPage({
   await reaches(page, 'done');
   const other = await page.context().newPage();
   await other.goto(page.url());
+  await other.waitForFunction(() => document.body.dataset.busy === 'false');
+  assert.equal(await other.locator('.said').innerText(), 'Where?', 'a new tab opens what was open last');
+  await send(other, 'And now?');
+  await page.waitForFunction(() => document.querySelectorAll('.turn').length === 4);
   await other.click('#new-chat');
-  await page.waitForSelector('#welcome', { state: 'visible' });
+  await other.waitForSelector('#welcome', { state: 'visible' });
+  assert.equal(await page.locator('.turn').count(), 4, 'what another tab looks at is its own matter');
 }));
 
 test('a language chosen in mid-answer loses nothing', () => withPage({
@@ -245,7 +254,7 @@ test('a language chosen in mid-answer loses nothing', () => withPage({
   await send(page, 'Go');
   await page.waitForFunction(() => document.querySelector('.prose').textContent.length > 4);
   await page.click('#open-settings');
-  await page.selectOption('#language', 'zh');
+  await page.selectOption('#language', 'zh-Hans');
   await page.click('#settings .main-button');
   await reaches(page, 'done');
   assert.equal(await prose(page), 'Some words in a row.');

@@ -202,7 +202,7 @@ impl Reader {
 fn router(state: Arc<State>, guard: Arc<guard::Guard>, log: Arc<Log>) -> Router {
     Router::new()
         .route("/", get(page::page))
-        .route("/assets/{name}", get(page::asset))
+        .route("/assets/{*name}", get(page::asset))
         .route("/openapi.json", get(page::openapi))
         .route("/v1/chat/completions", post(chat::completions))
         .route("/chat/completions", post(chat::completions))

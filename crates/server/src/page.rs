@@ -10,13 +10,19 @@ use axum::response::{IntoResponse, Response};
 
 use crate::error::no_such_path;
 
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; \
+                      manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
-const IMAGE: &str = "image/svg+xml";
+const SVG: &str = "image/svg+xml";
+const PNG: &str = "image/png";
+const FONT: &str = "font/woff2";
+const MANIFEST: &str = "application/manifest+json";
+
+/// The worker that keeps the page for when the server is away; it has to be allowed to speak for all of the page.
+const WORKER: &str = "sw.js";
 
 const JSON: &str = "application/json";
 
@@ -25,33 +31,58 @@ const OPENAPI: &str = include_str!("../openapi.json");
 
 macro_rules! asset {
     ($name:literal, $kind:ident) => {
-        ($name, $kind, include_str!(concat!("../../../web/", $name)))
+        ($name, $kind, include_bytes!(concat!("../../../web/", $name)))
     };
 }
 
-/// Name, kind and text of each file.
-const ASSETS: &[(&str, &str, &str)] = &[
+/// Name, kind and bytes of each file.
+const ASSETS: &[(&str, &str, &[u8])] = &[
     asset!("answer.js", SCRIPT),
     asset!("api.js", SCRIPT),
     asset!("app.js", SCRIPT),
+    asset!("attachments.js", SCRIPT),
+    asset!("branches.js", SCRIPT),
     asset!("composer.js", SCRIPT),
     asset!("conversation.js", SCRIPT),
+    asset!("diff.js", SCRIPT),
     asset!("dom.js", SCRIPT),
+    asset!("dress.js", SCRIPT),
     asset!("early.js", SCRIPT),
-    asset!("icon.svg", IMAGE),
+    asset!("exchange.js", SCRIPT),
+    asset!("forecast.js", SCRIPT),
+    asset!("formula.js", SCRIPT),
+    asset!("highlight.js", SCRIPT),
+    asset!("history.js", SCRIPT),
+    asset!("icon.svg", SVG),
+    asset!("library.js", SCRIPT),
+    asset!("manifest.webmanifest", MANIFEST),
     asset!("markdown.js", SCRIPT),
-    asset!("marked.esm.js", SCRIPT),
+    asset!("maths.js", SCRIPT),
+    asset!("models.js", SCRIPT),
+    asset!("offline.js", SCRIPT),
     asset!("pace.js", SCRIPT),
+    asset!("panels.css", STYLE),
     asset!("panels.js", SCRIPT),
+    asset!("prefill.js", SCRIPT),
+    asset!("prose.css", STYLE),
     asset!("prose.js", SCRIPT),
-    asset!("purify.min.js", SCRIPT),
+    asset!("record.js", SCRIPT),
     asset!("scroll.js", SCRIPT),
     asset!("settings.js", SCRIPT),
+    asset!("shortcuts.js", SCRIPT),
     asset!("sse.js", SCRIPT),
     asset!("storage.js", SCRIPT),
+    asset!("store.js", SCRIPT),
     asset!("strings.js", SCRIPT),
     asset!("style.css", STYLE),
+    asset!("sw.js", SCRIPT),
+    asset!("token-view.js", SCRIPT),
     asset!("turns.js", SCRIPT),
+    asset!("vendor/marked.esm.js", SCRIPT),
+    asset!("vendor/purify.min.js", SCRIPT),
+    asset!("words-en.js", SCRIPT),
+    asset!("words-zh-hans.js", SCRIPT),
+    asset!("words-zh-hant.js", SCRIPT),
 ];
 
 /// Whether anyone may see what is at `path`.
@@ -60,11 +91,11 @@ pub(crate) fn is_open(path: &str) -> bool {
 }
 
 pub(crate) async fn openapi() -> Response {
-    shown(JSON, OPENAPI)
+    shown(JSON, OPENAPI.as_bytes())
 }
 
 pub(crate) async fn page() -> Response {
-    shown(HTML, PAGE)
+    shown(HTML, PAGE.as_bytes())
 }
 
 pub(crate) async fn asset(
@@ -74,12 +105,16 @@ pub(crate) async fn asset(
 ) -> Response {
     let name = name.map_or_else(|_| String::new(), |Path(name)| name);
     match ASSETS.iter().find(|(known, ..)| *known == name) {
-        Some((_, kind, text)) => shown(kind, text),
+        Some((WORKER, kind, bytes)) => {
+            let scope = HeaderName::from_static("service-worker-allowed");
+            ([(scope, "/")], shown(kind, bytes)).into_response()
+        }
+        Some((_, kind, bytes)) => shown(kind, bytes),
         None => no_such_path(uri, headers).await,
     }
 }
 
-fn shown(kind: &'static str, text: &'static str) -> Response {
+fn shown(kind: &'static str, bytes: &'static [u8]) -> Response {
     let headers: [(HeaderName, &str); 5] = [
         (header::CONTENT_TYPE, kind),
         (header::CONTENT_SECURITY_POLICY, POLICY),
@@ -88,29 +123,41 @@ fn shown(kind: &'static str, text: &'static str) -> Response {
         // Another version of the program has other files.
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    (StatusCode::OK, headers, text).into_response()
+    (StatusCode::OK, headers, bytes).into_response()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The names of the files in `folder` and in those below it, as they are asked for.
+    fn names_in(folder: &std::path::Path, before: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).expect("a folder of the page").map(|entry| entry.expect("an entry"));
+        let names = entries.flat_map(|entry| {
+            let name = format!("{before}{}", entry.file_name().into_string().expect("UTF-8"));
+            let is_folder = entry.path().is_dir();
+            if is_folder { names_in(&entry.path(), &format!("{name}/")) } else { vec![name] }
+        });
+        names.collect()
+    }
+
     #[test]
     fn every_file_of_the_page_is_there_and_no_other() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../web");
-        let files = std::fs::read_dir(folder).expect("the folder of the page");
-        let names = files.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
-        let is_shown = |name: &String| [".js", ".css", ".svg"].iter().any(|end| name.ends_with(end));
-        let mut names: Vec<String> = names.filter(is_shown).collect();
+        let mut names = names_in(folder.as_ref(), "");
+        let kinds = [".js", ".css", ".svg", ".png", ".woff2", ".webmanifest"];
+        names.retain(|name| kinds.iter().any(|end| name.ends_with(end)));
         names.sort();
         assert_eq!(names, ASSETS.iter().map(|(name, ..)| *name).collect::<Vec<_>>());
-        for text in ASSETS.iter().map(|(_, _, text)| text).chain([&PAGE]) {
+        let texts = ASSETS.iter().filter_map(|(_, _, bytes)| std::str::from_utf8(bytes).ok()).chain([PAGE]);
+        for text in texts {
             for (at, _) in text.match_indices("/assets/") {
                 let name: String = text[at + 8..]
                     .chars()
-                    .take_while(|c| c.is_ascii_alphanumeric() || ".-_".contains(*c))
+                    .take_while(|c| c.is_ascii_alphanumeric() || ".-_/".contains(*c))
                     .collect();
-                assert!(ASSETS.iter().any(|(known, ..)| *known == name), "{name} is not there");
+                // Some names are put together where they are used.
+                assert!(name.is_empty() || ASSETS.iter().any(|(known, ..)| *known == name), "{name} is not there");
             }
         }
     }
