@@ -53,6 +53,9 @@ const ASSETS: &[(&str, &str, &[u8])] = &[
     asset!("formula.js", SCRIPT),
     asset!("highlight.js", SCRIPT),
     asset!("history.js", SCRIPT),
+    asset!("icon-192.png", PNG),
+    asset!("icon-512.png", PNG),
+    asset!("icon-maskable-512.png", PNG),
     asset!("icon.svg", SVG),
     asset!("library.js", SCRIPT),
     asset!("manifest.webmanifest", MANIFEST),
@@ -78,6 +81,46 @@ const ASSETS: &[(&str, &str, &[u8])] = &[
     asset!("sw.js", SCRIPT),
     asset!("token-view.js", SCRIPT),
     asset!("turns.js", SCRIPT),
+    asset!("vendor/highlight/bash.min.js", SCRIPT),
+    asset!("vendor/highlight/c.min.js", SCRIPT),
+    asset!("vendor/highlight/core.min.js", SCRIPT),
+    asset!("vendor/highlight/cpp.min.js", SCRIPT),
+    asset!("vendor/highlight/csharp.min.js", SCRIPT),
+    asset!("vendor/highlight/css.min.js", SCRIPT),
+    asset!("vendor/highlight/diff.min.js", SCRIPT),
+    asset!("vendor/highlight/go.min.js", SCRIPT),
+    asset!("vendor/highlight/java.min.js", SCRIPT),
+    asset!("vendor/highlight/javascript.min.js", SCRIPT),
+    asset!("vendor/highlight/json.min.js", SCRIPT),
+    asset!("vendor/highlight/markdown.min.js", SCRIPT),
+    asset!("vendor/highlight/python.min.js", SCRIPT),
+    asset!("vendor/highlight/rust.min.js", SCRIPT),
+    asset!("vendor/highlight/sql.min.js", SCRIPT),
+    asset!("vendor/highlight/typescript.min.js", SCRIPT),
+    asset!("vendor/highlight/xml.min.js", SCRIPT),
+    asset!("vendor/highlight/yaml.min.js", SCRIPT),
+    asset!("vendor/katex/fonts/KaTeX_AMS-Regular.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Caligraphic-Bold.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Caligraphic-Regular.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Fraktur-Bold.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Fraktur-Regular.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Main-Bold.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Main-BoldItalic.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Main-Italic.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Main-Regular.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Math-BoldItalic.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Math-Italic.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_SansSerif-Bold.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_SansSerif-Italic.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_SansSerif-Regular.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Script-Regular.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Size1-Regular.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Size2-Regular.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Size3-Regular.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Size4-Regular.woff2", FONT),
+    asset!("vendor/katex/fonts/KaTeX_Typewriter-Regular.woff2", FONT),
+    asset!("vendor/katex/katex.min.css", STYLE),
+    asset!("vendor/katex/katex.min.js", SCRIPT),
     asset!("vendor/marked.esm.js", SCRIPT),
     asset!("vendor/purify.min.js", SCRIPT),
     asset!("words-en.js", SCRIPT),
@@ -132,7 +175,8 @@ mod tests {
 
     /// The names of the files in `folder` and in those below it, as they are asked for.
     fn names_in(folder: &std::path::Path, before: &str) -> Vec<String> {
-        let entries = std::fs::read_dir(folder).expect("a folder of the page").map(|entry| entry.expect("an entry"));
+        let entries =
+            std::fs::read_dir(folder).expect("a folder of the page").map(|entry| entry.expect("an entry"));
         let names = entries.flat_map(|entry| {
             let name = format!("{before}{}", entry.file_name().into_string().expect("UTF-8"));
             let is_folder = entry.path().is_dir();
@@ -157,7 +201,10 @@ mod tests {
                     .take_while(|c| c.is_ascii_alphanumeric() || ".-_/".contains(*c))
                     .collect();
                 // Some names are put together where they are used.
-                assert!(name.is_empty() || ASSETS.iter().any(|(known, ..)| *known == name), "{name} is not there");
+                assert!(
+                    name.is_empty() || ASSETS.iter().any(|(known, ..)| *known == name),
+                    "{name} is not there"
+                );
             }
         }
     }
