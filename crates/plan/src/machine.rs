@@ -29,6 +29,8 @@ pub enum Speed {
         bytes_per_s: f64,
         /// Floating-point operations per second of attention.
         flops: f64,
+        /// Bytes that caches keep from one token to the next.
+        cache_bytes: f64,
     },
 }
 
@@ -39,6 +41,8 @@ pub struct Curve {
     pub format: Dtype,
     /// Tokens and seconds, rising in both.
     pub points: Vec<(f64, f64)>,
+    /// Seconds with one token where caches hold the weights.
+    pub cached_s: f64,
 }
 
 impl Curve {
@@ -58,9 +62,18 @@ impl Curve {
 }
 
 impl Speed {
-    /// Seconds for `share` of the weights of `part` with `tokens` tokens each.
+    /// Whether what is read for each token, `bytes`, is still in caches when it is read for the next.
     #[must_use]
-    pub fn product_seconds(&self, part: &Part, share: f64, tokens: f64) -> f64 {
+    pub const fn keeps(&self, bytes: f64) -> bool {
+        match self {
+            Self::Nominal { .. } => false,
+            Self::Measured { cache_bytes, .. } => bytes <= *cache_bytes,
+        }
+    }
+
+    /// Seconds for `share` of the weights of `part` with `tokens` tokens each, which caches hold or not.
+    #[must_use]
+    pub fn product_seconds(&self, part: &Part, share: f64, tokens: f64, is_cached: bool) -> f64 {
         let (weights, bytes) = (part.weights * share, part.bytes * share);
         match self {
             Self::Nominal { bytes_per_s, read_share, flops_16, flops_8, flops_share } => {
@@ -71,6 +84,9 @@ impl Speed {
             Self::Measured { curves, .. } => {
                 let own = curves.iter().find(|curve| Some(curve.format) == part.format);
                 match own.or_else(|| nearest(curves, part)) {
+                    Some(curve) if is_cached => {
+                        weights * (curve.seconds(tokens) - curve.seconds(1.0) + curve.cached_s)
+                    }
                     Some(curve) => weights * curve.seconds(tokens),
                     None => 0.0,
                 }
@@ -150,6 +166,10 @@ pub struct Link {
 pub struct Constants {
     /// Seconds of a layer beside its products and attention.
     pub layer_s: f64,
+    /// The same for each element of each token's residual in a layer: what norms, activations and quantising take.
+    pub element_s: f64,
+    /// Time of products with experts over that of others: they are many and small.
+    pub expert_factor: f64,
     /// Time of products over what was measured for them alone.
     pub decode_factor: f64,
     /// The same for prompts.

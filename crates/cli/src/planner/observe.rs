@@ -41,7 +41,8 @@ impl Bench<'_> {
     pub(crate) fn learn(&self, tests: &[Test<'_>], environment: &Environment) {
         let (loaded, cache_dir) = (self.loaded, &environment.cache_dir);
         let threads = self.rates.bounds.threads;
-        let wanted = Wanted { cache_dir, isa: loaded.isa, threads, anew: false, drive: false };
+        let wanted =
+            Wanted { cache_dir, isa: loaded.isa, threads, anew: false, memory: u64::MAX, drive: false };
         let probe = Probe::new(&wanted, &formats([self.model].into_iter()));
         let rows = tests.iter().map(|test| Row {
             model: loaded.name.clone(),
@@ -55,8 +56,15 @@ impl Bench<'_> {
 
     fn observation(&self, test: &Test<'_>, probe: &Probe) -> Observation {
         /// Products and attention alone.
-        const NONE: Constants =
-            Constants { layer_s: 0.0, decode_factor: 1.0, prefill_factor: 1.0, wait_share: 0.0, reuse: 1.0 };
+        const NONE: Constants = Constants {
+            layer_s: 0.0,
+            element_s: 0.0,
+            expert_factor: 1.0,
+            decode_factor: 1.0,
+            prefill_factor: 1.0,
+            wait_share: 0.0,
+            reuse: 1.0,
+        };
         let division = &self.loaded.division;
         let (slots, experts) = (division.expert_slots as f64, division.expert_count as f64);
         let in_memory = if experts > 0.0 { slots / experts } else { 1.0 };
@@ -77,8 +85,10 @@ impl Bench<'_> {
             self.model.bytes_of(shoal_plan::model::Role::Experts) * self.model.routed_share(tokens as f64);
         Observation {
             is_prefill: test.phase == Phase::Prefill,
-            products_s: time.dense + time.experts,
+            dense_s: time.dense,
+            experts_s: time.experts,
             layers: self.model.layers as f64,
+            elements: tokens as f64 * self.model.hidden as f64,
             attention_s: time.attention,
             drive_s: self.rates.drive_bytes_per_s.map_or(0.0, |rate| read / rate),
             in_memory: if self.is_random { 1.0 } else { in_memory },

@@ -23,7 +23,7 @@ use crate::isa::Isa;
 use crate::pool::Pool;
 use crate::work::Work;
 
-pub use read::BUFFER_BYTES;
+pub use read::buffer_bytes;
 
 /// What a number of threads can do together.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -149,14 +149,16 @@ impl Roofline {
     }
 }
 
-/// Measures with 1, 2, 4, ... and `threads` threads. Takes some tenths of a second and [`BUFFER_BYTES`] of memory.
+/// Measures with 1, 2, 4, ... and `threads` threads, with at most `memory` bytes at a time. Takes a second or two. With less memory than
+/// [`buffer_bytes`] the numbers are those of a cache.
 ///
 /// # Panics
 /// If `threads` is 0.
 #[must_use]
-pub fn measure(isa: Isa, threads: usize) -> Roofline {
+pub fn measure(isa: Isa, threads: usize, memory: u64) -> Roofline {
     assert!(threads > 0, "at least one thread measures");
-    let buffer = read::buffer();
+    let buffer =
+        read::buffer(buffer_bytes().min(usize::try_from(memory).unwrap_or(usize::MAX)).next_multiple_of(8));
     let bounds = thread_counts(threads).map(|threads| {
         let pool = Arc::new(Pool::new(threads));
         let _seat = pool.take_seat();
@@ -229,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_measurement_is_a_roofline() {
-        let roofline = measure(Isa::best(), 2);
+        let roofline = measure(Isa::best(), 2, 64 << 20);
         assert_eq!(Roofline::new(roofline.bounds().to_vec()), Some(roofline));
     }
 }
