@@ -36,8 +36,8 @@ pub struct Observation {
 
 impl Observation {
     fn predicted_s(&self, constants: &Constants) -> f64 {
-        let factor = if self.is_prefill { constants.prefill_factor } else { constants.decode_factor };
-        let products = factor * (self.dense_s + constants.expert_factor * self.experts_s);
+        let (dense, expert) = constants.factors(self.phase());
+        let products = dense * self.dense_s + expert * self.experts_s;
         let layer = constants.layer_s + self.elements * constants.element_s;
         let computing = products + self.layers * layer + self.attention_s;
         computing.max(self.drive_s) + constants.wait_share * computing.min(self.drive_s)
@@ -76,10 +76,11 @@ const NINE_OF_TEN: f64 = 1.645;
 /// `spread_before`.
 #[must_use]
 pub fn fit(before: Constants, spread_before: f64, observations: &[Observation]) -> (Constants, f64) {
-    let fields: [fn(&mut Constants) -> &mut f64; 6] = [
+    let fields: [fn(&mut Constants) -> &mut f64; 7] = [
         |c| &mut c.layer_s,
         |c| &mut c.element_s,
-        |c| &mut c.expert_factor,
+        |c| &mut c.decode_expert_factor,
+        |c| &mut c.prefill_expert_factor,
         |c| &mut c.decode_factor,
         |c| &mut c.prefill_factor,
         |c| &mut c.wait_share,
@@ -117,7 +118,8 @@ fn loss(constants: &Constants, before: &Constants, observations: &[Observation])
     let moved = [
         (constants.layer_s, before.layer_s),
         (constants.element_s, before.element_s),
-        (constants.expert_factor, before.expert_factor),
+        (constants.decode_expert_factor, before.decode_expert_factor),
+        (constants.prefill_expert_factor, before.prefill_expert_factor),
         (constants.decode_factor, before.decode_factor),
         (constants.prefill_factor, before.prefill_factor),
         (constants.wait_share, before.wait_share),
@@ -142,7 +144,8 @@ mod tests {
     const BEFORE_ALL: Constants = Constants {
         layer_s: 1e-4,
         element_s: 1e-9,
-        expert_factor: 1.2,
+        decode_expert_factor: 1.2,
+        prefill_expert_factor: 1.2,
         decode_factor: 1.0,
         prefill_factor: 1.0,
         wait_share: 0.5,

@@ -146,7 +146,8 @@ impl Parts {
         let mut constants = Constants {
             layer_s: 1e-4,
             element_s: 0.0,
-            expert_factor: 1.0,
+            decode_expert_factor: 1.0,
+            prefill_expert_factor: 1.0,
             decode_factor: 1.0,
             prefill_factor: 1.0,
             wait_share: 0.5,

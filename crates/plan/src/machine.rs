@@ -4,6 +4,7 @@ use shoal_quant::Dtype;
 
 use crate::attention::KvFormat;
 use crate::model::Part;
+use crate::step::Phase;
 
 /// How fast a processor takes weights from its memory and multiplies with them.
 #[derive(Clone, Debug)]
@@ -168,16 +169,29 @@ pub struct Constants {
     pub layer_s: f64,
     /// The same for each element of each token's residual in a layer: what norms, activations and quantising take.
     pub element_s: f64,
-    /// Time of products with experts over that of others: they are many and small.
-    pub expert_factor: f64,
     /// Time of products over what was measured for them alone.
     pub decode_factor: f64,
     /// The same for prompts.
     pub prefill_factor: f64,
+    /// Time of products with experts over that of others: they are many and small.
+    pub decode_expert_factor: f64,
+    /// The same for prompts, whose tokens are gathered for each expert.
+    pub prefill_expert_factor: f64,
     /// Of reading and computing the shorter waits for the longer by this share; 0 where they overlap wholly.
     pub wait_share: f64,
     /// Experts are found in memory as often as the share of them that is there, to this power; 1 if all are as likely.
     pub reuse: f64,
+}
+
+impl Constants {
+    /// The factors of products in a phase: with what every token needs, and with experts.
+    #[must_use]
+    pub const fn factors(&self, phase: Phase) -> (f64, f64) {
+        match phase {
+            Phase::Prefill => (self.prefill_factor, self.prefill_factor * self.prefill_expert_factor),
+            Phase::Decode => (self.decode_factor, self.decode_factor * self.decode_expert_factor),
+        }
+    }
 }
 
 /// A machine, or several as one.

@@ -98,10 +98,7 @@ fn spread_step_time(
     spread: &Spread,
 ) -> StepTime {
     let constants = &machine.constants;
-    let factor = match load.phase {
-        Phase::Prefill => constants.prefill_factor,
-        Phase::Decode => constants.decode_factor,
-    };
+    let (dense_factor, expert_factor) = constants.factors(load.phase);
     let queries = load.streams * load.tokens;
     let hit = model.routed_share(queries);
     let per_expert = model.moe.map_or(0.0, |moe| queries * moe.per_token as f64 / (moe.experts as f64 * hit));
@@ -125,8 +122,8 @@ fn spread_step_time(
                 seconds = seconds.min(part.bytes * share / rate + there);
             }
             match part.role {
-                Role::Experts => time.experts += factor * constants.expert_factor * seconds,
-                _ => time.dense += factor * seconds,
+                Role::Experts => time.experts += expert_factor * seconds,
+                _ => time.dense += dense_factor * seconds,
             }
         }
     }

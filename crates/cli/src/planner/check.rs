@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::{Context, ensure};
 use serde::Serialize;
 use shoal_plan::forecast::{Ask, Rate, forecast};
+use shoal_plan::machine::Drive;
 
 use crate::args::{BenchArgs, PlanArgs};
 use crate::commands::bench;
@@ -82,6 +83,8 @@ fn predict(
     let mut local = here.meet(candidate, runtime, ask, environment)?;
     if matches!(candidate.source, Source::Shape(..)) {
         local.machine.constants.reuse = 1.0;
+        // Some of its layers need less of the drive than all.
+        local.machine.drive = local.machine.drive.map(|drive| Drive { free: f64::INFINITY, ..drive });
     }
     ensure!(local.lacks.is_none(), "{} does not run here", candidate.model.name);
     let forecast = forecast(&candidate.model, &local.machine, &local.ask);

@@ -59,7 +59,8 @@ impl Bench<'_> {
         const NONE: Constants = Constants {
             layer_s: 0.0,
             element_s: 0.0,
-            expert_factor: 1.0,
+            decode_expert_factor: 1.0,
+            prefill_expert_factor: 1.0,
             decode_factor: 1.0,
             prefill_factor: 1.0,
             wait_share: 0.0,

@@ -128,8 +128,8 @@ fn print_details(out: &mut impl Write, row: &Row) -> std::io::Result<()> {
     if let Some(price) = row.official {
         writeln!(
             out,
-            "official  ${:.3} for known and ${:.2} for new prompts, ${:.2} for answers ({}, {})",
-            price.input_hit_usd, price.input_miss_usd, price.output_usd, price.model, price.date
+            "official  ${:.3} for known and ${:.2} for new prompts, ${:.2} for answers ({})",
+            price.input_hit_usd, price.input_miss_usd, price.output_usd, price.date
         )?;
     }
     Ok(())
