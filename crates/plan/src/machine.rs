@@ -228,3 +228,26 @@ impl Machine {
         self.tiers.iter().map(|tier| tier.capacity - tier.reserved).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Role;
+
+    #[test]
+    fn a_measured_curve_is_followed_between_its_points_and_beyond() {
+        let curve =
+            Curve { format: Dtype::Q8_0, points: vec![(1.0, 4.0), (3.0, 6.0), (5.0, 10.0)], cached_s: 1.0 };
+        for (tokens, seconds) in [(0.5, 4.0), (1.0, 4.0), (2.0, 5.0), (3.0, 6.0), (4.0, 8.0), (7.0, 14.0)] {
+            assert!((curve.seconds(tokens) - seconds).abs() < 1e-12, "{tokens} tokens");
+        }
+        let speed = Speed::Measured { curves: vec![curve], bytes_per_s: 1.0, flops: 1.0, cache_bytes: 50.0 };
+        assert!(speed.keeps(50.0) && !speed.keeps(51.0));
+        let part = Part { role: Role::EveryToken, format: Some(Dtype::Q8_0), weights: 10.0, bytes: 10.6 };
+        assert!((speed.product_seconds(&part, 0.5, 3.0, false) - 30.0).abs() < 1e-12);
+        assert!((speed.product_seconds(&part, 0.5, 3.0, true) - 15.0).abs() < 1e-12, "three less for each");
+        // Of a format that was not measured the most similar one counts.
+        let other = Part { format: None, ..part };
+        assert!((speed.product_seconds(&other, 1.0, 1.0, false) - 40.0).abs() < 1e-12);
+    }
+}
