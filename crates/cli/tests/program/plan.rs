@@ -75,7 +75,7 @@ fn what_cannot_be_is_said_with_the_nearest_names() {
 fn this_machine_is_measured_once_and_a_server_tells_its_page() {
     let place = Arc::new(Place::new());
     let mut server = Server::start_at(Arc::clone(&place), "minnow", &[]);
-    server.ask("GET", "/v1/plan", "", b"").refused(503, None, "run `shoal plan` once");
+    server.ask("GET", "/v1/plan", "", b"").refused(404, Some("plan"), "run `shoal plan` once");
     server.end();
 
     let plans = json(&place.run(&["plan", "--json", "--memory", "2GiB", "--threads", "1"]));
