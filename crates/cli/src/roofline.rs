@@ -80,13 +80,23 @@ pub(crate) fn bounds(cache_dir: &Path, isa: Isa, threads: usize, memory: u64) ->
 /// The bounds of `threads` threads with the instructions `isa`, measured now within `memory` bytes, and kept in `cache_dir` unless
 /// that was too little to see past the caches.
 pub(crate) fn bounds_anew(cache_dir: &Path, isa: Isa, threads: usize, memory: u64) -> Bounds {
-    let within = memory.saturating_sub(resident_memory()) / 2;
+    let within = measuring_memory(memory);
+    let sees_memory = within >= buffer_bytes() as u64;
+    // What was measured with more memory is nearer the truth than what is in a cache.
+    if let (false, Some(kept)) = (sees_memory, known_bounds(cache_dir, isa, threads)) {
+        return kept;
+    }
     let roofline = measure(isa, threads.max(physical_core_count()), within);
-    if within >= buffer_bytes() as u64 {
+    if sees_memory {
         // Without the file the next start measures again.
         let _ = write_whole(cache_dir, FILE_NAME, &render(&roofline, Machine::this(isa)));
     }
     roofline.at(threads)
+}
+
+/// Of the `memory` that the process may use, what a measurement may take before anything is loaded.
+pub(crate) fn measuring_memory(memory: u64) -> u64 {
+    memory.saturating_sub(resident_memory()) / 2
 }
 
 fn path(cache_dir: &Path) -> PathBuf {

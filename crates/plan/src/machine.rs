@@ -221,14 +221,6 @@ pub struct Machine {
     pub spread: f64,
 }
 
-impl Machine {
-    /// Bytes of all memory that may hold weights.
-    #[must_use]
-    pub fn capacity(&self) -> f64 {
-        self.tiers.iter().map(|tier| tier.capacity - tier.reserved).sum()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,9 @@
 //! This machine as a planner sees it, and what a model needs on it.
 //!
-//! Memory is divided by the same code that divides it when a model is loaded, so that the plan and the run agree to the byte; what
+//! Memory is divided by the same code that divides it when a model is loaded, so that the plan and the run agree; what
 //! it leaves to experts is what the planner counts with.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use shoal_base::Bytes;
 use shoal_checkpoint::Checkpoint;
 use shoal_kernels::roofline::buffer_bytes;
@@ -120,10 +120,10 @@ impl Here {
                 let scratch = Scratch::of_holes(shape, *mix, folder)?;
                 self.with_header(model, &scratch.checkpoint, false, runtime, ask)
             }
-            Source::Elsewhere => {
-                let lacks = Some(model.bytes());
-                Ok(Local { machine: self.machine.clone(), ask, lacks })
-            }
+            Source::Elsewhere => bail!(
+                "{}: what is published of it suffices to plan with, not to run it here; name another machine with --on",
+                model.name
+            ),
         }
     }
 
@@ -267,7 +267,7 @@ mod tests {
             let config = ModelConfig::read(&scratch.checkpoint).expect("a configuration");
             let wish = Wish { memory: Some(memory), ..runtime.wish(usize::MAX) };
             let division = Division::new(name, &scratch.checkpoint, &config, wish).expect("it fits");
-            let candidate = Candidate { model, source: Source::Shape(shape, mix) };
+            let candidate = Candidate { asked: name.to_owned(), model, source: Source::Shape(shape, mix) };
             let local = here.meet(&candidate, &runtime, Ask::default(), &environment).expect("a plan");
             assert_eq!(local.lacks, None, "{name}");
             let need = Need { streams: 1.0, context: local.ask.context, working: local.ask.working };
@@ -297,7 +297,7 @@ mod tests {
         let (here, runtime) = (here(memory), runtime(memory, &environment));
         let shape = presets::shape("v4-flash", None).expect("a preset");
         let model = Model::of_shape(&shape, Mix::Q2).expect("a model");
-        let candidate = Candidate { model, source: Source::Shape(shape, Mix::Q2) };
+        let candidate = Candidate { asked: String::new(), model, source: Source::Shape(shape, Mix::Q2) };
         let needed = here.meet(&candidate, &runtime, Ask::default(), &environment).expect("a plan").lacks;
         let needed = Bytes(needed.expect("it does not fit") as u64 + (64 << 20));
         let (here, runtime) = (self::here(needed), self::runtime(needed, &environment));

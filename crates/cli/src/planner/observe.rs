@@ -9,7 +9,7 @@ use shoal_plan::place::Placement;
 use shoal_plan::step::{self, Load, step_time};
 
 use crate::environment::Environment;
-use crate::loaded::Loaded;
+use crate::loaded::{Loaded, Runtime};
 use crate::meter::{PhaseMeter, Rates};
 use crate::planner::here::{formats, machine};
 use crate::planner::learned::{Row, learn};
@@ -27,6 +27,16 @@ pub(crate) struct Test<'a> {
     pub(crate) meter: PhaseMeter,
 }
 
+/// Measures what a bench of `model` needs to be learned from, as far as it is not kept.
+pub(crate) fn prepare(model: &Model, runtime: &Runtime, environment: &Environment) {
+    let memory = runtime.memory().map_or(u64::MAX, |memory| memory.0);
+    let (cache_dir, isa, threads) = (&environment.cache_dir, runtime.isa, runtime.threads);
+    Probe::new(
+        &Wanted { cache_dir, isa, threads, anew: false, memory, drive: false },
+        &formats([model].into_iter()),
+    );
+}
+
 /// What a bench is of.
 pub(crate) struct Bench<'a> {
     pub(crate) model: &'a Model,
@@ -41,9 +51,9 @@ impl Bench<'_> {
     pub(crate) fn learn(&self, tests: &[Test<'_>], environment: &Environment) {
         let (loaded, cache_dir) = (self.loaded, &environment.cache_dir);
         let threads = self.rates.bounds.threads;
-        let wanted =
-            Wanted { cache_dir, isa: loaded.isa, threads, anew: false, memory: u64::MAX, drive: false };
-        let probe = Probe::new(&wanted, &formats([self.model].into_iter()));
+        let wanted = Wanted { cache_dir, isa: loaded.isa, threads, anew: false, memory: 0, drive: false };
+        // Nothing is measured here, where the memory is the model's.
+        let Some(probe) = Probe::kept(&wanted, &formats([self.model].into_iter())) else { return };
         let rows = tests.iter().map(|test| Row {
             model: loaded.name.clone(),
             test: test.name.to_owned(),

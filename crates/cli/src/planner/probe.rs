@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shoal_kernels::Isa;
-use shoal_kernels::roofline::Bounds;
 use shoal_kernels::roofline::curve::{TOKENS, seconds_per_weight};
+use shoal_kernels::roofline::{Bounds, buffer_bytes};
 use shoal_plan::machine::Curve;
 use shoal_quant::Dtype;
 use shoal_store::disk::rate;
 
-use crate::machine::{graphics_processors, resident_memory};
-use crate::roofline::{self, Machine, read_whole, write_whole};
+use crate::machine::graphics_processors;
+use crate::roofline::{self, Machine, measuring_memory, read_whole, write_whole};
+use crate::synthetic::{path_of, unnamed};
 
 /// Raised whenever numbers come to mean something else, or are measured in another way.
 const FORMAT: u32 = 1;
@@ -113,7 +114,8 @@ impl Probe {
             say(&format!("measuring products with {}", format.name()));
             curves.push(curve(isa, threads, format, memory));
         }
-        if is_new || !new.is_empty() {
+        // With too little memory to see past the caches nothing is kept.
+        if (is_new || !new.is_empty()) && measuring_memory(memory) >= buffer_bytes() as u64 {
             // Without the file the next start measures again.
             let _ = write_whole(cache_dir, FILE_NAME, &render(wanted, &curves, drive_bytes_per_s));
         }
@@ -134,23 +136,22 @@ fn say(text: &str) {
 }
 
 fn curve(isa: Isa, threads: usize, format: Dtype, memory: u64) -> Curve {
-    let within = memory.saturating_sub(resident_memory()) / 2;
-    let seconds = seconds_per_weight(isa, threads, format, within);
+    let seconds = seconds_per_weight(isa, threads, format, measuring_memory(memory));
     let points = TOKENS.iter().map(|&tokens| tokens as f64).zip(seconds.from_memory).collect();
     Curve { format, points, cached_s: seconds.from_cache }
 }
 
-/// Bytes per second of the drive that holds `folder`, with a file that is gone afterwards.
+/// Bytes per second of the drive that holds `folder`, with a file without a name, which is gone however this ends.
 fn drive_rate(folder: &Path) -> Option<f64> {
     std::fs::create_dir_all(folder).ok()?;
     let room = free_bytes(folder)?.checked_sub(DRIVE_LEFT)?.min(DRIVE_BYTES);
-    let mut file = tempfile::NamedTempFile::new_in(folder).ok()?;
+    let mut file = unnamed(folder).ok()?;
     let piece: Vec<u8> = (0..PIECE_BYTES).map(|at| (at * 31 % 251) as u8).collect();
     for _ in 0..room / PIECE_BYTES as u64 {
         file.write_all(&piece).ok()?;
     }
-    file.as_file().sync_all().ok()?;
-    rate::of_file(file.path(), PIECE_BYTES, DRIVE_TIME).ok()?
+    file.sync_all().ok()?;
+    rate::of_file(&path_of(&file), PIECE_BYTES, DRIVE_TIME).ok()?
 }
 
 /// Bytes that are free where `folder` is, or will be.
@@ -231,6 +232,14 @@ mod tests {
         ] {
             assert_eq!(parse(&text, &wanted), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_drive_is_measured_with_a_file_that_has_no_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rate = drive_rate(&folder.path().join("new"));
+        assert!(rate.is_none_or(|rate| rate > 0.0 && rate.is_finite()), "{rate:?}");
+        assert_eq!(std::fs::read_dir(folder.path().join("new")).expect("made").count(), 0);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::isa::Isa;
 use crate::matmul::Matrix;
 use crate::ops::Cpu;
 use crate::pool::Pool;
-use crate::roofline::buffer_bytes;
+use crate::roofline::read::buffer_bytes_within;
 
 /// Tokens of the products that are timed.
 pub const TOKENS: [usize; 7] = [1, 2, 4, 8, 16, 64, 256];
@@ -34,7 +34,8 @@ pub struct Seconds {
 }
 
 /// Seconds for each weight in a product with [`TOKENS`] tokens, by all of `threads` threads together: medians of a few passes, each over
-/// weights that caches have had time to forget. Takes about a second, and [`buffer_bytes`] of memory or `memory` if that is less.
+/// weights that caches have had time to forget. Takes about a second, and [`super::buffer_bytes`] of memory, or `memory` if that is less,
+/// but 48 MiB at the least.
 ///
 /// # Panics
 /// If `threads` is 0.
@@ -43,7 +44,7 @@ pub fn seconds_per_weight(isa: Isa, threads: usize, dtype: Dtype, memory: u64) -
     let pool = Arc::new(Pool::new(threads));
     let _seat = pool.take_seat();
     let cpu = Cpu::new(isa, Arc::clone(&pool));
-    let all = buffer_bytes().min(usize::try_from(memory).unwrap_or(usize::MAX)).max(2 * BYTES_ONE);
+    let all = buffer_bytes_within(memory).max(2 * BYTES_ONE);
     let weights = matrix(dtype, all);
     let mut first = 0;
     let mut median = |tokens: usize, rows: usize, moves_on: bool| {

@@ -149,7 +149,7 @@ impl Roofline {
     }
 }
 
-/// Measures with 1, 2, 4, ... and `threads` threads, with at most `memory` bytes at a time. Takes a second or two. With less memory than
+/// Measures with 1, 2, 4, ... and `threads` threads, with `memory` bytes at a time, but 16 MiB at the least. Takes a second or two. With less memory than
 /// [`buffer_bytes`] the numbers are those of a cache.
 ///
 /// # Panics
@@ -157,8 +157,7 @@ impl Roofline {
 #[must_use]
 pub fn measure(isa: Isa, threads: usize, memory: u64) -> Roofline {
     assert!(threads > 0, "at least one thread measures");
-    let buffer =
-        read::buffer(buffer_bytes().min(usize::try_from(memory).unwrap_or(usize::MAX)).next_multiple_of(8));
+    let buffer = read::buffer(read::buffer_bytes_within(memory));
     let bounds = thread_counts(threads).map(|threads| {
         let pool = Arc::new(Pool::new(threads));
         let _seat = pool.take_seat();

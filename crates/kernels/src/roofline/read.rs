@@ -9,7 +9,8 @@ use crate::pool::Pool;
 
 /// Bytes of all caches together, where the system does not say.
 const CACHE_BYTES: usize = 64 << 20;
-/// The most that is read in one pass.
+/// The least that is read in one pass, and the most.
+const BUFFER_BYTES_MIN: usize = 16 << 20;
 const BUFFER_BYTES_MAX: usize = 2 << 30;
 const PASSES: usize = 5;
 
@@ -33,6 +34,12 @@ pub fn buffer_bytes() -> usize {
     });
     let largest = sizes.max().map_or(CACHE_BYTES, |kibibytes| kibibytes << 10);
     (2 * largest.max(CACHE_BYTES)).min(BUFFER_BYTES_MAX)
+}
+
+/// The same within `memory` bytes; with less than [`buffer_bytes`] what is measured is a cache.
+pub(super) fn buffer_bytes_within(memory: u64) -> usize {
+    let memory = usize::try_from(memory).unwrap_or(usize::MAX).max(BUFFER_BYTES_MIN);
+    buffer_bytes().min(memory) / 8 * 8
 }
 
 /// `480K` and `32768K`.
@@ -70,6 +77,8 @@ mod tests {
     #[test]
     fn the_buffer_is_larger_than_the_caches_and_bounded() {
         assert!((2 * CACHE_BYTES..=BUFFER_BYTES_MAX).contains(&buffer_bytes()));
+        assert_eq!(buffer_bytes_within(u64::MAX), buffer_bytes());
+        assert_eq!(buffer_bytes_within(0), BUFFER_BYTES_MIN);
         assert_eq!(kibibytes("491520K\n"), Some(491_520));
         assert_eq!(kibibytes("48"), None);
     }
