@@ -70,7 +70,7 @@ pub(crate) struct RuntimeArgs {
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<Bytes>,
     /// Instructions to use; `scalar` is the reference that any report can be replayed on
-    #[arg(long, value_name = "ISA", value_parser = ["scalar", "avx2", "avxvnni", "avx512"])]
+    #[arg(long, value_name = "ISA", value_parser = ["scalar", "avx2", "avxvnni", "avx512", "avx512vbmi"])]
     pub(crate) isa: Option<String>,
     /// Tokens of a prompt that are read in one step, by default as many as memory allows; the answer does not depend
     /// on it
@@ -328,7 +328,7 @@ pub(crate) struct PerplexityArgs {
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory: Option<Bytes>,
     /// Instructions to use
-    #[arg(long, value_name = "ISA", value_parser = ["scalar", "avx2", "avxvnni", "avx512"])]
+    #[arg(long, value_name = "ISA", value_parser = ["scalar", "avx2", "avxvnni", "avx512", "avx512vbmi"])]
     pub(crate) isa: Option<String>,
 }
 

@@ -152,11 +152,12 @@ impl Runtime {
 impl Runtime {
     /// The bounds of the machine, unless nobody wants them.
     fn bounds(&self) -> Option<Bounds> {
+        let memory = self.memory.map_or(u64::MAX, |memory| memory.0);
         match self.measure {
             Measure::Never => None,
             Measure::Known => roofline::known_bounds(&self.cache_dir, self.isa, self.threads),
-            Measure::Once => Some(roofline::bounds(&self.cache_dir, self.isa, self.threads)),
-            Measure::Anew => Some(roofline::bounds_anew(&self.cache_dir, self.isa, self.threads)),
+            Measure::Once => Some(roofline::bounds(&self.cache_dir, self.isa, self.threads, memory)),
+            Measure::Anew => Some(roofline::bounds_anew(&self.cache_dir, self.isa, self.threads, memory)),
         }
     }
 }

@@ -7,13 +7,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use shoal_kernels::roofline::{Bounds, Roofline, measure};
+use shoal_kernels::roofline::{Bounds, Roofline, buffer_bytes, measure};
 use shoal_kernels::{Isa, pool::physical_core_count};
 
-use crate::machine::processor_name;
+use crate::machine::{processor_name, resident_memory};
 
 /// Raised whenever numbers come to mean something else, or are measured in another way.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const FILE_NAME: &str = "machine.json";
 /// Longest file that is looked into.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -73,16 +73,30 @@ pub(crate) fn known_bounds(cache_dir: &Path, isa: Isa, threads: usize) -> Option
 }
 
 /// The same; where they are not kept, they are measured and kept.
-pub(crate) fn bounds(cache_dir: &Path, isa: Isa, threads: usize) -> Bounds {
-    known_bounds(cache_dir, isa, threads).unwrap_or_else(|| bounds_anew(cache_dir, isa, threads))
+pub(crate) fn bounds(cache_dir: &Path, isa: Isa, threads: usize, memory: u64) -> Bounds {
+    known_bounds(cache_dir, isa, threads).unwrap_or_else(|| bounds_anew(cache_dir, isa, threads, memory))
 }
 
-/// The bounds of `threads` threads with the instructions `isa`, measured now and kept in `cache_dir`.
-pub(crate) fn bounds_anew(cache_dir: &Path, isa: Isa, threads: usize) -> Bounds {
-    let roofline = measure(isa, threads.max(physical_core_count()));
-    // Without the file the next start measures again.
-    let _ = write_whole(cache_dir, FILE_NAME, &render(&roofline, Machine::this(isa)));
+/// The bounds of `threads` threads with the instructions `isa`, measured now within `memory` bytes, and kept in `cache_dir` unless
+/// that was too little to see past the caches.
+pub(crate) fn bounds_anew(cache_dir: &Path, isa: Isa, threads: usize, memory: u64) -> Bounds {
+    let within = measuring_memory(memory);
+    let sees_memory = within >= buffer_bytes() as u64;
+    // What was measured with more memory is nearer the truth than what is in a cache.
+    if let (false, Some(kept)) = (sees_memory, known_bounds(cache_dir, isa, threads)) {
+        return kept;
+    }
+    let roofline = measure(isa, threads.max(physical_core_count()), within);
+    if sees_memory {
+        // Without the file the next start measures again.
+        let _ = write_whole(cache_dir, FILE_NAME, &render(&roofline, Machine::this(isa)));
+    }
     roofline.at(threads)
+}
+
+/// Of the `memory` that the process may use, what a measurement may take before anything is loaded.
+pub(crate) fn measuring_memory(memory: u64) -> u64 {
+    memory.saturating_sub(resident_memory()) / 2
 }
 
 fn path(cache_dir: &Path) -> PathBuf {

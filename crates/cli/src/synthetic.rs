@@ -155,12 +155,12 @@ impl Scratch {
 }
 
 /// A file without a name in `folder`.
-fn unnamed(folder: &Path) -> anyhow::Result<File> {
+pub(crate) fn unnamed(folder: &Path) -> anyhow::Result<File> {
     tempfile::tempfile_in(folder).with_context(|| cannot_write(folder))
 }
 
 /// A path under which this process can open a file that has no name any more.
-fn path_of(file: &File) -> PathBuf {
+pub(crate) fn path_of(file: &File) -> PathBuf {
     format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file)).into()
 }
 

@@ -84,11 +84,12 @@ fn an_answer_is_the_same_with_guesses_greedy_and_sampled() {
             "a layer that was trained is right now and then: {accepted} of {drafted}"
         );
     }
-    let together = run(
-        &mut engine(2, EngineOptions { prefill_chunk: 20, ..EngineOptions::for_many(4, 256) }),
-        requests().collect(),
-    );
-    assert_eq!(together.0, want, "in one another's company");
+    // Steps with rows for every guess, and with fewer: a guess that did not run must not count, whether it was right or not.
+    for prefill_chunk in [20, 6] {
+        let options = EngineOptions { prefill_chunk, ..EngineOptions::for_many(4, 256) };
+        let together = run(&mut engine(2, options), requests().collect());
+        assert_eq!(together.0, want, "in one another's company, {prefill_chunk} rows a step");
+    }
 }
 
 #[test]

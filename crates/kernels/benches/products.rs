@@ -28,7 +28,7 @@ fn main() {
         .get(1)
         .map_or(Isa::best(), |name| Isa::by_name(name).expect("an instruction set of this machine"));
     let pool = Arc::new(Pool::new(1));
-    let bounds = roofline::measure(isa, 1).at(1);
+    let bounds = roofline::measure(isa, 1, u64::MAX).at(1);
     let bandwidth = bounds.read_bytes_per_s / 1e9;
     println!(
         "{isa}, one thread, memory reads {bandwidth:.1} GB/s, int8 {:.1} GMAC/s, rows of {COLS}, medians of {ROUNDS}",

@@ -19,8 +19,19 @@ pub struct Avx2(());
 pub struct AvxVnni(());
 
 /// Proof that AVX-512 F, BW, DQ, VL and VNNI are there (and AVX2).
+///
+/// `T` is what is known of VBMI when compiling. Most code needs none of it and is compiled once for every AVX-512, with the proof of
+/// VBMI as data that passes through; what looks up in large tables is compiled for [`Vbmi`] as well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Avx512(());
+pub struct Avx512<T = Option<Vbmi>>(T);
+
+/// Proof that AVX-512 VBMI is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vbmi(());
+
+/// Proof that AVX-512 is there with VBMI.
+#[cfg(target_arch = "x86_64")]
+pub(crate) type Avx512Vbmi = Avx512<Vbmi>;
 
 /// The instruction set that kernels use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +42,7 @@ pub enum Isa {
     Avx2(Avx2),
     /// AVX2 with the byte products of VNNI.
     AvxVnni(AvxVnni),
-    /// AVX-512 with VNNI.
+    /// AVX-512 with VNNI, and with VBMI where the proof has it.
     Avx512(Avx512),
 }
 
@@ -68,9 +79,39 @@ impl Avx512 {
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512vnni")
         {
-            return Some(Self(()));
+            return Some(Self(None));
         }
         None
+    }
+
+    fn detect_with_vbmi() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if Self::detect().is_some() && is_x86_feature_detected!("avx512vbmi") {
+            return Some(Self(Some(Vbmi(()))));
+        }
+        None
+    }
+
+    /// The same with VBMI in its type, if that is there.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn with_vbmi(self) -> Option<Avx512Vbmi> {
+        self.0.map(Avx512)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<T> Avx512<T> {
+    /// What is known of VBMI.
+    #[inline(always)]
+    pub(crate) fn vbmi(self) -> T {
+        self.0
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl From<Avx512Vbmi> for Avx512 {
+    fn from(Avx512(vbmi): Avx512Vbmi) -> Self {
+        Self(Some(vbmi))
     }
 }
 
@@ -82,6 +123,7 @@ impl Isa {
         all.extend(Avx2::detect().map(Self::Avx2));
         all.extend(AvxVnni::detect().map(Self::AvxVnni));
         all.extend(Avx512::detect().map(Self::Avx512));
+        all.extend(Avx512::detect_with_vbmi().map(Self::Avx512));
         all
     }
 
@@ -91,7 +133,7 @@ impl Isa {
         Self::available().pop().unwrap_or(Self::Scalar)
     }
 
-    /// The variant called `name` (`scalar`, `avx2`, `avxvnni`, `avx512`), if this machine has it.
+    /// The variant called `name` (`scalar`, `avx2`, `avxvnni`, `avx512`, `avx512vbmi`), if this machine has it.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         Self::available().into_iter().find(|isa| isa.name() == name)
@@ -104,7 +146,8 @@ impl Isa {
             Self::Scalar => "scalar",
             Self::Avx2(_) => "avx2",
             Self::AvxVnni(_) => "avxvnni",
-            Self::Avx512(_) => "avx512",
+            Self::Avx512(Avx512(None)) => "avx512",
+            Self::Avx512(Avx512(Some(_))) => "avx512vbmi",
         }
     }
 }

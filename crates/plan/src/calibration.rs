@@ -14,10 +14,14 @@ use crate::step::Phase;
 pub struct Observation {
     /// Of a prompt, not of an answer.
     pub is_prefill: bool,
-    /// Seconds of products by themselves.
-    pub products_s: f64,
+    /// Seconds of products by themselves, with what every token needs.
+    pub dense_s: f64,
+    /// The same with experts.
+    pub experts_s: f64,
     /// Layers.
     pub layers: f64,
+    /// Tokens times the width of the residual.
+    pub elements: f64,
     /// Seconds of attention.
     pub attention_s: f64,
     /// Seconds that what was read takes by itself.
@@ -32,16 +36,18 @@ pub struct Observation {
 
 impl Observation {
     fn predicted_s(&self, constants: &Constants) -> f64 {
-        let factor = if self.is_prefill { constants.prefill_factor } else { constants.decode_factor };
-        let computing = factor * self.products_s + self.layers * constants.layer_s + self.attention_s;
+        let (dense, expert) = constants.factors(self.phase());
+        let products = dense * self.dense_s + expert * self.experts_s;
+        let layer = constants.layer_s + self.elements * constants.element_s;
+        let computing = products + self.layers * layer + self.attention_s;
         computing.max(self.drive_s) + constants.wait_share * computing.min(self.drive_s)
     }
 
     /// Whether the numbers can be.
     #[must_use]
     pub fn is_sane(&self) -> bool {
-        let above = [self.products_s, self.layers, self.measured_s];
-        let from = [self.attention_s, self.drive_s];
+        let above = [self.dense_s, self.layers, self.elements, self.measured_s];
+        let from = [self.experts_s, self.attention_s, self.drive_s];
         let shares = [self.in_memory, self.missing];
         above.iter().all(|x| x.is_finite() && *x > 0.0)
             && from.iter().all(|x| x.is_finite() && *x >= 0.0)
@@ -70,8 +76,15 @@ const NINE_OF_TEN: f64 = 1.645;
 /// `spread_before`.
 #[must_use]
 pub fn fit(before: Constants, spread_before: f64, observations: &[Observation]) -> (Constants, f64) {
-    let fields: [fn(&mut Constants) -> &mut f64; 4] =
-        [|c| &mut c.layer_s, |c| &mut c.decode_factor, |c| &mut c.prefill_factor, |c| &mut c.wait_share];
+    let fields: [fn(&mut Constants) -> &mut f64; 7] = [
+        |c| &mut c.layer_s,
+        |c| &mut c.element_s,
+        |c| &mut c.decode_expert_factor,
+        |c| &mut c.prefill_expert_factor,
+        |c| &mut c.decode_factor,
+        |c| &mut c.prefill_factor,
+        |c| &mut c.wait_share,
+    ];
     let mut constants = before;
     let mut step = 0.4;
     while step > 0.005 {
@@ -104,6 +117,9 @@ fn loss(constants: &Constants, before: &Constants, observations: &[Observation])
         observations.iter().map(|o| ((o.predicted_s(constants) / o.measured_s).ln() / OBSERVED).powi(2));
     let moved = [
         (constants.layer_s, before.layer_s),
+        (constants.element_s, before.element_s),
+        (constants.decode_expert_factor, before.decode_expert_factor),
+        (constants.prefill_expert_factor, before.prefill_expert_factor),
         (constants.decode_factor, before.decode_factor),
         (constants.prefill_factor, before.prefill_factor),
         (constants.wait_share, before.wait_share),
@@ -125,14 +141,25 @@ fn reuse(before: f64, observations: &[Observation]) -> f64 {
 mod tests {
     use super::*;
 
-    const BEFORE_ALL: Constants =
-        Constants { layer_s: 1e-4, decode_factor: 1.0, prefill_factor: 1.0, wait_share: 0.5, reuse: 0.6 };
+    const BEFORE_ALL: Constants = Constants {
+        layer_s: 1e-4,
+        element_s: 1e-9,
+        decode_expert_factor: 1.2,
+        prefill_expert_factor: 1.2,
+        decode_factor: 1.0,
+        prefill_factor: 1.0,
+        wait_share: 0.5,
+        reuse: 0.6,
+    };
 
     fn observation(products_s: f64, layers: f64, drive_s: f64, truth: &Constants) -> Observation {
         let mut one = Observation {
             is_prefill: false,
-            products_s,
+            // Some are mostly experts, some have few.
+            dense_s: products_s * (layers % 5.0 + 1.0) / 6.0,
+            experts_s: products_s * (5.0 - layers % 5.0) / 6.0,
             layers,
+            elements: 2048.0,
             attention_s: 0.001,
             drive_s,
             in_memory: 0.25,
@@ -154,14 +181,13 @@ mod tests {
             }
         }
         let (found, spread) = fit(BEFORE_ALL, 1.35, &seen);
-        for (found, truth) in [
-            (found.layer_s, truth.layer_s),
-            (found.decode_factor, truth.decode_factor),
-            (found.wait_share, truth.wait_share),
-            (found.reuse, truth.reuse),
-        ] {
-            assert!((found / truth - 1.0).abs() < 0.1, "{found} for {truth}");
+        // What was not seen is foretold as well.
+        for (products, layers, drive) in [(0.05, 40.0, 0.0), (0.3, 27.0, 0.2), (0.02, 58.0, 0.1)] {
+            let unseen = observation(products, layers, drive, &truth);
+            let off = unseen.predicted_s(&found) / unseen.measured_s;
+            assert!((off - 1.0).abs() < 0.05, "{off} for {unseen:?} with {found:?}");
         }
+        assert!((found.reuse / truth.reuse - 1.0).abs() < 0.02, "{found:?}");
         assert!(spread < 1.2, "{spread}");
         assert!((found.prefill_factor - 1.0).abs() < 1e-9, "nothing was seen of prompts");
     }
@@ -184,7 +210,7 @@ mod tests {
         assert!(one.is_sane());
         for bad in [
             Observation { measured_s: 0.0, ..one },
-            Observation { products_s: f64::NAN, ..one },
+            Observation { dense_s: f64::NAN, ..one },
             Observation { drive_s: -1.0, ..one },
             Observation { missing: 7.0, ..one },
         ] {

@@ -239,3 +239,55 @@ pub fn streams_at(model: &Model, machine: &Machine, ask: &Ask, per_s: f64) -> Op
     }
     best
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Mix, hardware, presets};
+
+    fn model(name: &str, mix: Mix) -> Model {
+        Model::of_shape(&presets::shape(name, None).expect("a preset"), mix).expect("a model")
+    }
+
+    #[test]
+    fn guesses_count_as_far_as_all_before_them_were_right() {
+        let model = model("r1-qwen-7b", Mix::Q8);
+        let mut machine = hardware::parse("h100").expect("a machine");
+        machine.constants.layer_s = 0.0;
+        let rate = |drafts, acceptance| {
+            let ask = Ask { drafts, acceptance, ..Ask::default() };
+            forecast(&model, &machine, &ask).decode.expect("it fits").expected
+        };
+        // A dense model reads the same bytes for one token and for three.
+        assert!((rate(2.0, 0.5) / rate(0.0, 0.5) - 1.75).abs() < 0.02, "{}", rate(2.0, 0.5) / rate(0.0, 0.5));
+        assert!(rate(2.0, 0.9) > rate(2.0, 0.5));
+    }
+
+    #[test]
+    fn changes_that_help_are_named_and_others_are_not() {
+        let model = model("v4-flash", Mix::Q2);
+        let machine = hardware::parse("ryzen-9950x 16GB nvme:5GB/s").expect("a machine");
+        let found = changes(&model, &machine, &Ask::default());
+        assert!(found.iter().any(|change| change.what == "64 GB more memory"), "{found:?}");
+        assert!(found.iter().any(|change| change.what == "a drive twice as fast"), "{found:?}");
+        assert!(found.is_sorted_by(|a, b| a.decode_per_s >= b.decode_per_s), "{found:?}");
+        let roomy = hardware::parse("ryzen-9950x 192GB nvme:5GB/s").expect("a machine");
+        assert!(changes(&model, &roomy, &Ask::default()).is_empty());
+    }
+
+    #[test]
+    fn what_has_no_room_says_how_much_it_needs() {
+        let model = model("v3", Mix::Q4KM);
+        let no_drive = forecast(&model, &hardware::parse("epyc-9654 256GB").expect("one"), &Ask::default());
+        assert_eq!((no_drive.verdict, no_drive.decode), (Verdict::No, None));
+        let small_drive = hardware::parse("epyc-9654 256GB nvme:5GB/s:200GB").expect("a machine");
+        assert_eq!(forecast(&model, &small_drive, &Ask::default()).verdict, Verdict::No);
+        let drive = hardware::parse("epyc-9654 256GB nvme:5GB/s:500GB").expect("a machine");
+        let streams = forecast(&model, &drive, &Ask::default());
+        assert_eq!(streams.verdict, Verdict::Streams);
+        assert!(streams.memory_bytes <= 256e9 && streams.experts_in_memory < 1.0, "{streams:?}");
+        let fits = forecast(&model, &hardware::parse("epyc-9654 512GB").expect("one"), &Ask::default());
+        assert_eq!((fits.verdict, fits.experts_in_memory), (Verdict::Fits, 1.0));
+        assert!(fits.decode.expect("it fits").expected > streams.decode.expect("it runs").expected);
+    }
+}

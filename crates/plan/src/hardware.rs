@@ -143,8 +143,16 @@ impl Parts {
     fn machine(self, spec: &str) -> Result<Machine, String> {
         let mut tiers = Vec::new();
         let mut link = None;
-        let mut constants =
-            Constants { layer_s: 1e-4, decode_factor: 1.0, prefill_factor: 1.0, wait_share: 0.5, reuse: 0.6 };
+        let mut constants = Constants {
+            layer_s: 1e-4,
+            element_s: 0.0,
+            decode_expert_factor: 1.0,
+            prefill_expert_factor: 1.0,
+            decode_factor: 1.0,
+            prefill_factor: 1.0,
+            wait_share: 0.5,
+            reuse: 0.6,
+        };
         let has_gpu = self.accelerator.is_some();
         if let Some((count, chip, memory)) = self.accelerator {
             let (tier, own_link) = accelerator(count, chip, memory)?;

@@ -4,6 +4,7 @@ use shoal_quant::Dtype;
 
 use crate::attention::KvFormat;
 use crate::model::Part;
+use crate::step::Phase;
 
 /// How fast a processor takes weights from its memory and multiplies with them.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub enum Speed {
         bytes_per_s: f64,
         /// Floating-point operations per second of attention.
         flops: f64,
+        /// Bytes that caches keep from one token to the next.
+        cache_bytes: f64,
     },
 }
 
@@ -39,6 +42,8 @@ pub struct Curve {
     pub format: Dtype,
     /// Tokens and seconds, rising in both.
     pub points: Vec<(f64, f64)>,
+    /// Seconds with one token where caches hold the weights.
+    pub cached_s: f64,
 }
 
 impl Curve {
@@ -58,9 +63,18 @@ impl Curve {
 }
 
 impl Speed {
-    /// Seconds for `share` of the weights of `part` with `tokens` tokens each.
+    /// Whether what is read for each token, `bytes`, is still in caches when it is read for the next.
     #[must_use]
-    pub fn product_seconds(&self, part: &Part, share: f64, tokens: f64) -> f64 {
+    pub const fn keeps(&self, bytes: f64) -> bool {
+        match self {
+            Self::Nominal { .. } => false,
+            Self::Measured { cache_bytes, .. } => bytes <= *cache_bytes,
+        }
+    }
+
+    /// Seconds for `share` of the weights of `part` with `tokens` tokens each, which caches hold or not.
+    #[must_use]
+    pub fn product_seconds(&self, part: &Part, share: f64, tokens: f64, is_cached: bool) -> f64 {
         let (weights, bytes) = (part.weights * share, part.bytes * share);
         match self {
             Self::Nominal { bytes_per_s, read_share, flops_16, flops_8, flops_share } => {
@@ -71,6 +85,9 @@ impl Speed {
             Self::Measured { curves, .. } => {
                 let own = curves.iter().find(|curve| Some(curve.format) == part.format);
                 match own.or_else(|| nearest(curves, part)) {
+                    Some(curve) if is_cached => {
+                        weights * (curve.seconds(tokens) - curve.seconds(1.0) + curve.cached_s)
+                    }
                     Some(curve) => weights * curve.seconds(tokens),
                     None => 0.0,
                 }
@@ -150,14 +167,31 @@ pub struct Link {
 pub struct Constants {
     /// Seconds of a layer beside its products and attention.
     pub layer_s: f64,
+    /// The same for each element of each token's residual in a layer: what norms, activations and quantising take.
+    pub element_s: f64,
     /// Time of products over what was measured for them alone.
     pub decode_factor: f64,
     /// The same for prompts.
     pub prefill_factor: f64,
+    /// Time of products with experts over that of others: they are many and small.
+    pub decode_expert_factor: f64,
+    /// The same for prompts, whose tokens are gathered for each expert.
+    pub prefill_expert_factor: f64,
     /// Of reading and computing the shorter waits for the longer by this share; 0 where they overlap wholly.
     pub wait_share: f64,
     /// Experts are found in memory as often as the share of them that is there, to this power; 1 if all are as likely.
     pub reuse: f64,
+}
+
+impl Constants {
+    /// The factors of products in a phase: with what every token needs, and with experts.
+    #[must_use]
+    pub const fn factors(&self, phase: Phase) -> (f64, f64) {
+        match phase {
+            Phase::Prefill => (self.prefill_factor, self.prefill_factor * self.prefill_expert_factor),
+            Phase::Decode => (self.decode_factor, self.decode_factor * self.decode_expert_factor),
+        }
+    }
 }
 
 /// A machine, or several as one.
@@ -187,10 +221,25 @@ pub struct Machine {
     pub spread: f64,
 }
 
-impl Machine {
-    /// Bytes of all memory that may hold weights.
-    #[must_use]
-    pub fn capacity(&self) -> f64 {
-        self.tiers.iter().map(|tier| tier.capacity - tier.reserved).sum()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Role;
+
+    #[test]
+    fn a_measured_curve_is_followed_between_its_points_and_beyond() {
+        let curve =
+            Curve { format: Dtype::Q8_0, points: vec![(1.0, 4.0), (3.0, 6.0), (5.0, 10.0)], cached_s: 1.0 };
+        for (tokens, seconds) in [(0.5, 4.0), (1.0, 4.0), (2.0, 5.0), (3.0, 6.0), (4.0, 8.0), (7.0, 14.0)] {
+            assert!((curve.seconds(tokens) - seconds).abs() < 1e-12, "{tokens} tokens");
+        }
+        let speed = Speed::Measured { curves: vec![curve], bytes_per_s: 1.0, flops: 1.0, cache_bytes: 50.0 };
+        assert!(speed.keeps(50.0) && !speed.keeps(51.0));
+        let part = Part { role: Role::EveryToken, format: Some(Dtype::Q8_0), weights: 10.0, bytes: 10.6 };
+        assert!((speed.product_seconds(&part, 0.5, 3.0, false) - 30.0).abs() < 1e-12);
+        assert!((speed.product_seconds(&part, 0.5, 3.0, true) - 15.0).abs() < 1e-12, "three less for each");
+        // Of a format that was not measured the most similar one counts.
+        let other = Part { format: None, ..part };
+        assert!((speed.product_seconds(&other, 1.0, 1.0, false) - 40.0).abs() < 1e-12);
     }
 }

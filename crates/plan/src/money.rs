@@ -62,6 +62,11 @@ mod tests {
         let mut machine = crate::hardware::parse("8x h800").expect("a machine");
         (machine.usd_per_hour, machine.is_rented) = (Some(16.0), true);
         let cost = cost(&machine, 73_700.0, 14_800.0, 1.0, Power::default()).expect("a price");
+        let half = super::cost(&machine, 73_700.0, 14_800.0, 0.5, Power::default()).expect("a price");
+        assert!((half.output_usd / cost.output_usd - 2.0).abs() < 1e-9, "idle hours cost as much");
+        machine.is_rented = false;
+        let bought = super::cost(&machine, 73_700.0, 14_800.0, 1.0, Power::default()).expect("a price");
+        assert!(bought.output_usd > cost.output_usd, "who bought it pays for power");
         assert!(
             (cost.output_usd - 0.30).abs() < 0.005 && (cost.input_usd - 0.0603).abs() < 0.0005,
             "{cost:?}"

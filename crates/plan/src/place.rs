@@ -61,9 +61,12 @@ impl Placement {
     pub fn new(model: &Model, machine: &Machine, need: Need) -> Result<Self, Lacks> {
         let Some(link) = machine.link else { return Self::with_copies(model, machine, need, 1.0, 1.0) };
         let rows = if model.attention.has_heads() { 1.0 } else { link.devices };
-        match Self::with_copies(model, machine, need, link.devices, 1.0) {
-            Ok(placement) if placement.on_drive == 0.0 => Ok(placement),
-            _ => Self::with_copies(model, machine, need, 1.0, rows),
+        let by_token = Self::with_copies(model, machine, need, link.devices, 1.0);
+        match (by_token, Self::with_copies(model, machine, need, 1.0, rows)) {
+            (Ok(placement), _) if placement.on_drive == 0.0 => Ok(placement),
+            (_, Ok(placement)) => Ok(placement),
+            (Ok(placement), Err(_)) => Ok(placement),
+            (Err(one), Err(other)) => Err(if one.memory < other.memory { one } else { other }),
         }
     }
 
@@ -142,12 +145,10 @@ impl Placement {
     }
 }
 
-/// How often an expert is found in memory that holds `share` of all. A prompt sweeps through all of a layer's, which a memory of recent
-/// ones does not help with until it holds nearly all.
+/// How often an expert is found in memory that holds `share` of all. A prompt sweeps through all of a layer's, so none is likelier there.
 fn found(share: f64, phase: Phase, reuse: f64) -> f64 {
     match phase {
         Phase::Decode => share.powf(reuse),
-        Phase::Prefill if share >= 1.0 => 1.0,
-        Phase::Prefill => share * share,
+        Phase::Prefill => share,
     }
 }

@@ -5,7 +5,7 @@
 //! products    of every part: its share in each tier * weights * seconds(tokens that share a weight)
 //!             every token's weights see q tokens; an expert of those hit sees q k / (E * share hit)
 //! attention   rows read and operations, the larger
-//! layers      layers * constant
+//! layers      layers * (constant + tokens * width * constant)
 //! network     two exchanges a layer between devices, or each token's way to its experts and back
 //! drive       experts hit that are in no tier
 //! step      = computing and drive overlap but for a share
@@ -98,14 +98,14 @@ fn spread_step_time(
     spread: &Spread,
 ) -> StepTime {
     let constants = &machine.constants;
-    let factor = match load.phase {
-        Phase::Prefill => constants.prefill_factor,
-        Phase::Decode => constants.decode_factor,
-    };
+    let (dense_factor, expert_factor) = constants.factors(load.phase);
     let queries = load.streams * load.tokens;
     let hit = model.routed_share(queries);
     let per_expert = model.moe.map_or(0.0, |moe| queries * moe.per_token as f64 / (moe.experts as f64 * hit));
-    let mut time = StepTime { layers: model.layers as f64 * constants.layer_s, ..StepTime::default() };
+    let elements = queries * model.hidden as f64;
+    let layer = constants.layer_s + elements * constants.element_s;
+    let mut time = StepTime { layers: model.layers as f64 * layer, ..StepTime::default() };
+    let read = model.bytes_of(Role::EveryToken) + model.bytes_of(Role::Experts) * hit;
     for (at, tier) in machine.tiers.iter().enumerate() {
         let (each, devices) = if at == 0 { (spread.copies, spread.devices) } else { (1.0, 1.0) };
         for part in &model.parts {
@@ -116,13 +116,15 @@ fn spread_step_time(
                     (placement.experts_needed(at, load.phase, constants.reuse) * hit, per_expert)
                 }
             };
-            let mut seconds = tier.speed.product_seconds(part, share, tokens);
+            let mut seconds = tier.speed.product_seconds(part, share, tokens, tier.speed.keeps(read));
             if let (Some(rate), Phase::Prefill) = (tier.to_first, load.phase) {
-                let there = machine.tiers[0].speed.product_seconds(part, share, tokens);
+                let there = machine.tiers[0].speed.product_seconds(part, share, tokens, false);
                 seconds = seconds.min(part.bytes * share / rate + there);
             }
-            seconds *= factor;
-            *(if part.role == Role::Experts { &mut time.experts } else { &mut time.dense }) += seconds;
+            match part.role {
+                Role::Experts => time.experts += expert_factor * seconds,
+                _ => time.dense += dense_factor * seconds,
+            }
         }
     }
     if let Some(tier) = machine.tiers.first() {

@@ -224,3 +224,24 @@ fn shapley(all: &[Feature], feature: Feature, value: &dyn Fn(&[Feature]) -> Opti
     }
     Some(sum)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_two_give_only_together_is_shared_and_the_rest_is_each_ones_own() {
+        let all = [Feature::SparseExperts, Feature::LowBits, Feature::PrefixCaching];
+        let value = |on: &[Feature]| {
+            let has = |feature| on.contains(&feature);
+            let together = if has(Feature::SparseExperts) && has(Feature::LowBits) { 4.0 } else { 0.0 };
+            let alone = if has(Feature::SparseExperts) { 1.0 } else { 0.0 };
+            Some(together + alone)
+        };
+        let of = |feature| shapley(&all, feature, &value).expect("every subset has a value");
+        assert!((of(Feature::SparseExperts) - 3.0).abs() < 1e-12);
+        assert!((of(Feature::LowBits) - 2.0).abs() < 1e-12);
+        assert!(of(Feature::PrefixCaching).abs() < 1e-12);
+        assert_eq!(shapley(&all, Feature::LowBits, &|on| (!on.is_empty()).then_some(1.0)), None);
+    }
+}

@@ -17,7 +17,7 @@ pub const BYTES: usize = 66;
 pub const SUBS: usize = 8;
 
 /// What each magnitude may be.
-pub(crate) const MAGNITUDES: [i8; 3] = [8, 25, 43];
+pub const MAGNITUDES: [i8; 3] = [8, 25, 43];
 
 /// The 256 groups of eight magnitudes.
 pub static GRID: [[i8; 8]; 256] = grid::unpack(&GRID_PACKED, &MAGNITUDES);

@@ -24,8 +24,11 @@ pub const SIGNS: usize = 74;
 /// Offset of the scales.
 pub const SCALES: usize = 106;
 
+/// What each magnitude may be.
+pub const MAGNITUDES: [i8; 8] = [1, 3, 5, 7, 9, 11, 13, 15];
+
 /// The 512 groups of four magnitudes.
-pub static GRID: [[i8; 4]; 512] = grid::unpack(&GRID_PACKED, &[1, 3, 5, 7, 9, 11, 13, 15]);
+pub static GRID: [[i8; 4]; 512] = grid::unpack(&GRID_PACKED, &MAGNITUDES);
 
 /// Unpacks a block: codes are signed magnitudes, one scale for 32 weights.
 #[inline(always)]

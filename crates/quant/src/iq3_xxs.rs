@@ -19,8 +19,11 @@ pub const QS: usize = 2;
 /// Offset of the words of signs and scales.
 pub const WORDS: usize = 66;
 
+/// What each magnitude may be.
+pub const MAGNITUDES: [i8; 8] = [4, 12, 20, 28, 36, 44, 52, 62];
+
 /// The 256 groups of four magnitudes.
-pub static GRID: [[i8; 4]; 256] = grid::unpack(&GRID_PACKED, &[4, 12, 20, 28, 36, 44, 52, 62]);
+pub static GRID: [[i8; 4]; 256] = grid::unpack(&GRID_PACKED, &MAGNITUDES);
 
 /// Unpacks a block: codes are signed magnitudes, one scale for 32 weights.
 #[inline(always)]

@@ -57,11 +57,6 @@ impl ApiError {
         Self { code: Some("rate_limit_exceeded"), ..error }
     }
 
-    /// What is asked for is not to be had yet.
-    pub(crate) fn not_ready(message: String) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready_error", message)
-    }
-
     /// The key is missing or wrong.
     pub(crate) fn no_key() -> Self {
         let message = "the API key is missing or wrong; send it as `Authorization: Bearer KEY`".to_owned();

@@ -80,7 +80,7 @@ pub(crate) async fn show(
     }
     let Some(planner) = &state.planner else {
         let message = "this machine was not measured yet: run `shoal plan` once and start the server again";
-        return Err(ApiError::not_ready(message.to_owned()));
+        return Err(ApiError::not_found("plan", message.to_owned()));
     };
     let rows: Vec<Row> = planner.models.iter().map(|planned| row(planned, &wish)).collect();
     Ok(Json(json!({ "object": "plan", "machine": planner.machine, "models": rows })))

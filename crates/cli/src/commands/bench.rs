@@ -119,17 +119,22 @@ pub(crate) fn outcomes(
     tell: &mut dyn FnMut(Event<'_>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Vec<Outcome>> {
     let runtime = Runtime::new(&args.runtime, Measure::Anew, environment)?;
+    // Products are measured before a model takes the memory.
+    let prepare = |model: &Model| observe::prepare(model, &runtime, environment);
     let (loaded, plan_model, slice) = match &args.synthetic {
         None => {
             let checkpoint = open_model(args.model.as_deref(), environment)?;
             let plan_model = Model::of_checkpoint(&checkpoint);
+            plan_model.iter().for_each(prepare);
             // What is wrong with a file is said as everywhere.
             (load(checkpoint, &runtime)?, plan_model?, None)
         }
         Some(name) => {
             let folder = args.scratch_dir.as_ref().unwrap_or(&environment.cache_dir);
             let slice = Slice::new(name, args.layers.into(), args.mix)?;
-            (slice.load(folder, runtime)?, slice.part_to_plan()?, Some(slice))
+            let plan_model = slice.part_to_plan()?;
+            prepare(&plan_model);
+            (slice.load(folder, runtime)?, plan_model, Some(slice))
         }
     };
     let rates = loaded.rates.context("the machine was measured")?;

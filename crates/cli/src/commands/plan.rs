@@ -74,7 +74,9 @@ impl<'a> Question<'a> {
     fn ask(&self) -> Ask {
         let args = self.args;
         let context = match args.runtime.ctx {
-            Some(0) | None => 4096.0,
+            None => 4096.0,
+            // As long as a model's own, which each row knows.
+            Some(0) => f64::INFINITY,
             Some(context) => context as f64,
         };
         let prompt = f64::from(args.prompt).min(context);
@@ -129,7 +131,8 @@ impl<'a> Question<'a> {
                 None,
                 rows.collect(),
             ));
-            let models = self.candidates.iter().map(|candidate| (&candidate.model, self.ask()));
+            let models = self.candidates.iter().map(|candidate| &candidate.model);
+            let models = models.map(|model| (model, within(self.ask(), model)));
             picture = Some((machine, models.collect()));
         }
         Ok((plans, picture))
@@ -145,8 +148,9 @@ impl<'a> Question<'a> {
     fn row(&self, model: &Model, machine: &Machine, ask: Ask) -> Row {
         let args = self.args;
         let drafts = if model.drafts { ask.drafts } else { 0.0 };
-        let ask = Ask { drafts, context: ask.context.min(model.context_max as f64), ..ask };
+        let ask = Ask { drafts, ..within(ask, model) };
         let streams = args.min_tps.and_then(|per_s| streams_at(model, machine, &ask, per_s));
+        let missed_per_s = args.min_tps.filter(|_| streams.is_none());
         let ask = Ask { streams: streams.unwrap_or(ask.streams), ..ask };
         let forecast = forecast(model, machine, &ask);
         let rates = forecast.decode_together.zip(forecast.prefill);
@@ -156,10 +160,11 @@ impl<'a> Question<'a> {
         let contexts = CONTEXTS.into_iter().filter(|&context| context <= model.context_max as f64);
         let memory = |context: f64| {
             let longer = Ask { context, ..ask };
-            (context, shoal_plan::forecast::forecast(model, machine, &longer).memory_bytes)
+            (context, self::forecast(model, machine, &longer).memory_bytes)
         };
         Row {
             streams: ask.streams,
+            missed_per_s,
             context: ask.context,
             memory_at: contexts.map(memory).collect(),
             changes: changes(model, machine, &ask),
@@ -177,12 +182,19 @@ impl<'a> Question<'a> {
                 let formats = formats([&candidate.model, &candidate.model.as_bf16()].into_iter());
                 let here = Here::new(&runtime, self.environment, &formats, self.args.probe)?;
                 let local = here.meet(candidate, &runtime, self.ask(), self.environment)?;
+                if local.lacks.is_some() {
+                    bail!("{} {} does not run here", candidate.model.name, candidate.model.quantisation);
+                }
                 vec![(local.machine, local.ask)]
             } else {
-                let parsed = self.args.on.iter().map(|spec| Ok((hardware::parse(spec)?, self.ask())));
+                let ask = within(self.ask(), &candidate.model);
+                let parsed = self.args.on.iter().map(|spec| Ok((hardware::parse(spec)?, ask)));
                 parsed.collect::<anyhow::Result<_>>()?
             };
-            for (machine, ask) in machines {
+            for (mut machine, ask) in machines {
+                if self.args.even_routing {
+                    machine.constants.reuse = 1.0;
+                }
                 // One person talks to a computer, many to a machine with several devices.
                 let per_s = self.args.min_tps.or_else(|| machine.link.map(|_| SERVED_PER_S));
                 let accounts =
@@ -206,6 +218,12 @@ impl<'a> Question<'a> {
         }
         Ok(())
     }
+}
+
+/// What is asked, with no longer a context than the model was made for.
+fn within(ask: Ask, model: &Model) -> Ask {
+    let context = ask.context.min(model.context_max as f64);
+    Ask { context, prompt: ask.prompt.min(context), position: ask.position.min(context), ..ask }
 }
 
 fn print_chips(out: &mut impl Write, json: bool) -> anyhow::Result<()> {

@@ -4,7 +4,9 @@ use std::io::Write;
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
+use shoal_plan::Mix;
 use shoal_plan::forecast::{Ask, Rate, forecast};
+use shoal_plan::machine::Drive;
 
 use crate::args::{BenchArgs, PlanArgs};
 use crate::commands::bench;
@@ -44,11 +46,10 @@ pub(crate) fn run(args: &PlanArgs, asked: &[Candidate], environment: &Environmen
     let formats = formats(asked.iter().map(|candidate| &candidate.model));
     let here = Here::new(&runtime, environment, &formats, args.probe)?;
     let mut out = std::io::stdout().lock();
-    for (at, candidate) in asked.iter().enumerate() {
+    for candidate in asked {
         // All of it was predicted before any of it is run.
-        let name = args.model.get(at).map(String::as_str);
         let predicted = predict(&here, candidate, &runtime, args.prompt as usize, environment)?;
-        let outcomes = bench::outcomes(&bench_args(candidate, name, args)?, environment, &mut |_| Ok(()))?;
+        let outcomes = bench::outcomes(&bench_args(candidate, args)?, environment, &mut |_| Ok(()))?;
         for (outcome, predicted) in outcomes.iter().zip(predicted) {
             let checked = Checked {
                 model: candidate.model.name.clone(),
@@ -82,6 +83,8 @@ fn predict(
     let mut local = here.meet(candidate, runtime, ask, environment)?;
     if matches!(candidate.source, Source::Shape(..)) {
         local.machine.constants.reuse = 1.0;
+        // Some of its layers need less of the drive than all.
+        local.machine.drive = local.machine.drive.map(|drive| Drive { free: f64::INFINITY, ..drive });
     }
     ensure!(local.lacks.is_none(), "{} does not run here", candidate.model.name);
     let forecast = forecast(&candidate.model, &local.machine, &local.ask);
@@ -92,10 +95,10 @@ fn predict(
     Ok([rates.0, rates.1])
 }
 
-fn bench_args(candidate: &Candidate, name: Option<&str>, args: &PlanArgs) -> anyhow::Result<BenchArgs> {
+fn bench_args(candidate: &Candidate, args: &PlanArgs) -> anyhow::Result<BenchArgs> {
     let (model, synthetic, mix) = match &candidate.source {
         Source::Shape(shape, mix) => (None, Some(shape.name.to_owned()), *mix),
-        Source::Here(_) => (name.map(str::to_owned), None, shoal_plan::Mix::Q8),
+        Source::Here(_) => (Some(candidate.asked.clone()), None, Mix::Q8),
         Source::Remote(_) | Source::Elsewhere => {
             anyhow::bail!("{}: only what can run here can be checked", candidate.model.name)
         }

@@ -1,11 +1,12 @@
 //! This machine as a planner sees it, and what a model needs on it.
 //!
-//! Memory is divided by the same code that divides it when a model is loaded, so that the plan and the run agree to the byte; what
+//! Memory is divided by the same code that divides it when a model is loaded, so that the plan and the run agree; what
 //! it leaves to experts is what the planner counts with.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use shoal_base::Bytes;
 use shoal_checkpoint::Checkpoint;
+use shoal_kernels::roofline::buffer_bytes;
 use shoal_model::ModelConfig;
 use shoal_plan::attention::KvFormat;
 use shoal_plan::forecast::Ask;
@@ -24,6 +25,8 @@ use crate::synthetic::Scratch;
 
 /// The share of the rate of products from the cache that attention reaches.
 const ATTENTION_SHARE: f64 = 0.7;
+/// Of what is read to see past the caches, the share that they surely hold: half of the largest.
+const CACHE_SHARE: f64 = 0.25;
 /// Tokens of a chunk when memory is as short as can be.
 const SHORT_CHUNK: usize = 32;
 
@@ -54,7 +57,14 @@ impl Here {
         let memory =
             runtime.memory().context("the system does not say how much memory is free; give --memory")?;
         let cache_dir = &environment.cache_dir;
-        let wanted = Wanted { cache_dir, isa: runtime.isa, threads: runtime.threads, anew, drive: true };
+        let wanted = Wanted {
+            cache_dir,
+            isa: runtime.isa,
+            threads: runtime.threads,
+            anew,
+            memory: memory.0,
+            drive: true,
+        };
         let probe = Probe::new(&wanted, formats);
         let (constants, spread) = learned::constants(cache_dir, runtime.isa, runtime.threads);
         let machine = machine(&probe, memory, constants, spread);
@@ -65,7 +75,10 @@ impl Here {
     pub(crate) fn kept(runtime: &Runtime, environment: &Environment, formats: &[Dtype]) -> Option<Self> {
         let cache_dir = &environment.cache_dir;
         let (isa, threads, memory) = (runtime.isa, runtime.threads, runtime.memory()?);
-        let probe = Probe::kept(&Wanted { cache_dir, isa, threads, anew: false, drive: false }, formats)?;
+        let probe = Probe::kept(
+            &Wanted { cache_dir, isa, threads, anew: false, memory: memory.0, drive: false },
+            formats,
+        )?;
         let (constants, spread) = learned::constants(cache_dir, isa, threads);
         let machine = machine(&probe, memory, constants, spread);
         Some(Self { probe, machine, memory, threads })
@@ -107,10 +120,10 @@ impl Here {
                 let scratch = Scratch::of_holes(shape, *mix, folder)?;
                 self.with_header(model, &scratch.checkpoint, false, runtime, ask)
             }
-            Source::Elsewhere => {
-                let lacks = Some(model.bytes());
-                Ok(Local { machine: self.machine.clone(), ask, lacks })
-            }
+            Source::Elsewhere => bail!(
+                "{}: what is published of it suffices to plan with, not to run it here; name another machine with --on",
+                model.name
+            ),
         }
     }
 
@@ -164,6 +177,7 @@ pub(crate) fn machine(probe: &Probe, memory: Bytes, constants: Constants, spread
         curves: probe.curves.clone(),
         bytes_per_s: bounds.read_bytes_per_s,
         flops: 2.0 * ATTENTION_SHARE * bounds.bf16_macs_per_s,
+        cache_bytes: CACHE_SHARE * buffer_bytes() as f64,
     };
     let tier = Tier { name: "memory", capacity: memory.0 as f64, reserved: 0.0, speed, to_first: None };
     let drive = |bytes_per_s| Drive { bytes_per_s, free: probe.drive_free as f64 };
@@ -253,7 +267,7 @@ mod tests {
             let config = ModelConfig::read(&scratch.checkpoint).expect("a configuration");
             let wish = Wish { memory: Some(memory), ..runtime.wish(usize::MAX) };
             let division = Division::new(name, &scratch.checkpoint, &config, wish).expect("it fits");
-            let candidate = Candidate { model, source: Source::Shape(shape, mix) };
+            let candidate = Candidate { asked: name.to_owned(), model, source: Source::Shape(shape, mix) };
             let local = here.meet(&candidate, &runtime, Ask::default(), &environment).expect("a plan");
             assert_eq!(local.lacks, None, "{name}");
             let need = Need { streams: 1.0, context: local.ask.context, working: local.ask.working };
@@ -283,7 +297,7 @@ mod tests {
         let (here, runtime) = (here(memory), runtime(memory, &environment));
         let shape = presets::shape("v4-flash", None).expect("a preset");
         let model = Model::of_shape(&shape, Mix::Q2).expect("a model");
-        let candidate = Candidate { model, source: Source::Shape(shape, Mix::Q2) };
+        let candidate = Candidate { asked: String::new(), model, source: Source::Shape(shape, Mix::Q2) };
         let needed = here.meet(&candidate, &runtime, Ask::default(), &environment).expect("a plan").lacks;
         let needed = Bytes(needed.expect("it does not fit") as u64 + (64 << 20));
         let (here, runtime) = (self::here(needed), self::runtime(needed, &environment));

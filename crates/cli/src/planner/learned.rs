@@ -16,8 +16,16 @@ const FILE_NAME: &str = "learned.json";
 const ROWS_MAX: usize = 64;
 
 /// What holds for shoal on a processor as long as no bench was run: see `benches/records` and decision 0015.
-pub(crate) const BEFORE: Constants =
-    Constants { layer_s: 6e-5, decode_factor: 1.1, prefill_factor: 1.1, wait_share: 0.55, reuse: 0.6 };
+pub(crate) const BEFORE: Constants = Constants {
+    layer_s: 3e-5,
+    element_s: 2.5e-8,
+    decode_factor: 1.2,
+    decode_expert_factor: 1.13,
+    prefill_factor: 0.95,
+    prefill_expert_factor: 1.4,
+    wait_share: 0.6,
+    reuse: 0.6,
+};
 /// The factor within which predictions are then.
 const SPREAD_BEFORE: f64 = 1.35;
 
@@ -86,8 +94,10 @@ mod tests {
     fn row(model: &str, measured_s: f64) -> Row {
         let observation = Observation {
             is_prefill: false,
-            products_s: 0.1,
+            dense_s: 0.1,
+            experts_s: 0.0,
             layers: 28.0,
+            elements: 2048.0,
             attention_s: 0.0,
             drive_s: 0.0,
             in_memory: 1.0,
@@ -122,7 +132,7 @@ mod tests {
         }
         learn(dir, isa, vec![row("a", 0.3)]);
         let text = std::fs::read_to_string(dir.join(FILE_NAME)).expect("a file");
-        let broken = text.replace("\"products_s\": 0.1", "\"products_s\": -0.1");
+        let broken = text.replace("\"dense_s\": 0.1", "\"dense_s\": -0.1");
         assert_ne!(text, broken);
         assert_eq!(parse(&broken, isa), None);
     }

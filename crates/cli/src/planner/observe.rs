@@ -9,7 +9,7 @@ use shoal_plan::place::Placement;
 use shoal_plan::step::{self, Load, step_time};
 
 use crate::environment::Environment;
-use crate::loaded::Loaded;
+use crate::loaded::{Loaded, Runtime};
 use crate::meter::{PhaseMeter, Rates};
 use crate::planner::here::{formats, machine};
 use crate::planner::learned::{Row, learn};
@@ -27,6 +27,16 @@ pub(crate) struct Test<'a> {
     pub(crate) meter: PhaseMeter,
 }
 
+/// Measures what a bench of `model` needs to be learned from, as far as it is not kept.
+pub(crate) fn prepare(model: &Model, runtime: &Runtime, environment: &Environment) {
+    let memory = runtime.memory().map_or(u64::MAX, |memory| memory.0);
+    let (cache_dir, isa, threads) = (&environment.cache_dir, runtime.isa, runtime.threads);
+    Probe::new(
+        &Wanted { cache_dir, isa, threads, anew: false, memory, drive: false },
+        &formats([model].into_iter()),
+    );
+}
+
 /// What a bench is of.
 pub(crate) struct Bench<'a> {
     pub(crate) model: &'a Model,
@@ -41,8 +51,9 @@ impl Bench<'_> {
     pub(crate) fn learn(&self, tests: &[Test<'_>], environment: &Environment) {
         let (loaded, cache_dir) = (self.loaded, &environment.cache_dir);
         let threads = self.rates.bounds.threads;
-        let wanted = Wanted { cache_dir, isa: loaded.isa, threads, anew: false, drive: false };
-        let probe = Probe::new(&wanted, &formats([self.model].into_iter()));
+        let wanted = Wanted { cache_dir, isa: loaded.isa, threads, anew: false, memory: 0, drive: false };
+        // Nothing is measured here, where the memory is the model's.
+        let Some(probe) = Probe::kept(&wanted, &formats([self.model].into_iter())) else { return };
         let rows = tests.iter().map(|test| Row {
             model: loaded.name.clone(),
             test: test.name.to_owned(),
@@ -55,8 +66,16 @@ impl Bench<'_> {
 
     fn observation(&self, test: &Test<'_>, probe: &Probe) -> Observation {
         /// Products and attention alone.
-        const NONE: Constants =
-            Constants { layer_s: 0.0, decode_factor: 1.0, prefill_factor: 1.0, wait_share: 0.0, reuse: 1.0 };
+        const NONE: Constants = Constants {
+            layer_s: 0.0,
+            element_s: 0.0,
+            decode_expert_factor: 1.0,
+            prefill_expert_factor: 1.0,
+            decode_factor: 1.0,
+            prefill_factor: 1.0,
+            wait_share: 0.0,
+            reuse: 1.0,
+        };
         let division = &self.loaded.division;
         let (slots, experts) = (division.expert_slots as f64, division.expert_count as f64);
         let in_memory = if experts > 0.0 { slots / experts } else { 1.0 };
@@ -77,8 +96,10 @@ impl Bench<'_> {
             self.model.bytes_of(shoal_plan::model::Role::Experts) * self.model.routed_share(tokens as f64);
         Observation {
             is_prefill: test.phase == Phase::Prefill,
-            products_s: time.dense + time.experts,
+            dense_s: time.dense,
+            experts_s: time.experts,
             layers: self.model.layers as f64,
+            elements: tokens as f64 * self.model.hidden as f64,
             attention_s: time.attention,
             drive_s: self.rates.drive_bytes_per_s.map_or(0.0, |rate| read / rate),
             in_memory: if self.is_random { 1.0 } else { in_memory },

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use shoal_kernels::Isa;
-use shoal_kernels::roofline::Bounds;
 use shoal_kernels::roofline::curve::{TOKENS, seconds_per_weight};
+use shoal_kernels::roofline::{Bounds, buffer_bytes};
 use shoal_plan::machine::Curve;
 use shoal_quant::Dtype;
 use shoal_store::disk::rate;
 
 use crate::machine::graphics_processors;
-use crate::roofline::{self, Machine, read_whole, write_whole};
+use crate::roofline::{self, Machine, measuring_memory, read_whole, write_whole};
+use crate::synthetic::{path_of, unnamed};
 
 /// Raised whenever numbers come to mean something else, or are measured in another way.
 const FORMAT: u32 = 1;
@@ -57,6 +58,8 @@ struct Row {
     format: String,
     /// With so many tokens as [`TOKENS`] says.
     seconds_per_weight: Vec<f64>,
+    /// With one token, from caches.
+    cached_seconds: f64,
 }
 
 /// What is asked.
@@ -66,6 +69,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) threads: usize,
     /// Forget what is kept.
     pub(crate) anew: bool,
+    /// Bytes that may be taken meanwhile.
+    pub(crate) memory: u64,
     /// Measure the drive too, which takes some seconds.
     pub(crate) drive: bool,
 }
@@ -83,7 +88,7 @@ impl Probe {
 
     /// This machine, with all of `formats`; what is not kept is measured and kept.
     pub(crate) fn new(wanted: &Wanted<'_>, formats: &[Dtype]) -> Self {
-        let Wanted { cache_dir, isa, threads, anew, drive } = *wanted;
+        let Wanted { cache_dir, isa, threads, anew, memory, drive } = *wanted;
         let kept = read_whole(&cache_dir.join(FILE_NAME)).filter(|_| !anew);
         let kept = kept.and_then(|text| parse(&text, wanted));
         let (mut curves, mut drive_bytes_per_s) = kept.unwrap_or_default();
@@ -100,16 +105,17 @@ impl Probe {
                 .collect()
         };
         let bounds = if anew {
-            roofline::bounds_anew(cache_dir, isa, threads)
+            roofline::bounds_anew(cache_dir, isa, threads, memory)
         } else {
-            roofline::bounds(cache_dir, isa, threads)
+            roofline::bounds(cache_dir, isa, threads, memory)
         };
         let new = missing(&curves);
         for &format in &new {
             say(&format!("measuring products with {}", format.name()));
-            curves.push(curve(isa, threads, format));
+            curves.push(curve(isa, threads, format, memory));
         }
-        if is_new || !new.is_empty() {
+        // With too little memory to see past the caches nothing is kept.
+        if (is_new || !new.is_empty()) && measuring_memory(memory) >= buffer_bytes() as u64 {
             // Without the file the next start measures again.
             let _ = write_whole(cache_dir, FILE_NAME, &render(wanted, &curves, drive_bytes_per_s));
         }
@@ -129,22 +135,23 @@ fn say(text: &str) {
     }
 }
 
-fn curve(isa: Isa, threads: usize, format: Dtype) -> Curve {
-    let seconds = seconds_per_weight(isa, threads, format);
-    Curve { format, points: TOKENS.iter().map(|&tokens| tokens as f64).zip(seconds).collect() }
+fn curve(isa: Isa, threads: usize, format: Dtype, memory: u64) -> Curve {
+    let seconds = seconds_per_weight(isa, threads, format, measuring_memory(memory));
+    let points = TOKENS.iter().map(|&tokens| tokens as f64).zip(seconds.from_memory).collect();
+    Curve { format, points, cached_s: seconds.from_cache }
 }
 
-/// Bytes per second of the drive that holds `folder`, with a file that is gone afterwards.
+/// Bytes per second of the drive that holds `folder`, with a file without a name, which is gone however this ends.
 fn drive_rate(folder: &Path) -> Option<f64> {
     std::fs::create_dir_all(folder).ok()?;
     let room = free_bytes(folder)?.checked_sub(DRIVE_LEFT)?.min(DRIVE_BYTES);
-    let mut file = tempfile::NamedTempFile::new_in(folder).ok()?;
+    let mut file = unnamed(folder).ok()?;
     let piece: Vec<u8> = (0..PIECE_BYTES).map(|at| (at * 31 % 251) as u8).collect();
     for _ in 0..room / PIECE_BYTES as u64 {
         file.write_all(&piece).ok()?;
     }
-    file.as_file().sync_all().ok()?;
-    rate::of_file(file.path(), PIECE_BYTES, DRIVE_TIME).ok()?
+    file.sync_all().ok()?;
+    rate::of_file(&path_of(&file), PIECE_BYTES, DRIVE_TIME).ok()?
 }
 
 /// Bytes that are free where `folder` is, or will be.
@@ -162,10 +169,11 @@ fn parse(text: &str, wanted: &Wanted<'_>) -> Option<(Vec<Curve>, Option<f64>)> {
     let is_rate = |rate: &f64| rate.is_finite() && *rate > 0.0;
     let of = |row: Row| {
         let format = *Dtype::ALL.iter().find(|format| format.name() == row.format)?;
-        let is_whole =
-            row.seconds_per_weight.len() == TOKENS.len() && row.seconds_per_weight.iter().all(is_rate);
+        let is_whole = row.seconds_per_weight.len() == TOKENS.len()
+            && row.seconds_per_weight.iter().chain([&row.cached_seconds]).all(is_rate);
         let tokens = TOKENS.iter().map(|&tokens| tokens as f64);
-        is_whole.then(|| Curve { format, points: tokens.zip(row.seconds_per_weight).collect() })
+        let cached_s = row.cached_seconds;
+        is_whole.then(|| Curve { format, points: tokens.zip(row.seconds_per_weight).collect(), cached_s })
     };
     let curves = file.products.into_iter().map(of).collect::<Option<Vec<_>>>()?;
     if !file.drive_bytes_per_s.iter().all(is_rate) {
@@ -178,6 +186,7 @@ fn render(wanted: &Wanted<'_>, curves: &[Curve], drive_bytes_per_s: Option<f64>)
     let row = |curve: &Curve| Row {
         format: curve.format.name().to_owned(),
         seconds_per_weight: curve.points.iter().map(|&(_, seconds)| seconds).collect(),
+        cached_seconds: curve.cached_s,
     };
     let file = File {
         format: FORMAT,
@@ -196,10 +205,16 @@ mod tests {
     #[test]
     fn what_was_kept_comes_back_and_nonsense_does_not() {
         let folder = tempfile::tempdir().expect("a folder");
-        let wanted =
-            Wanted { cache_dir: folder.path(), isa: Isa::best(), threads: 2, anew: false, drive: false };
+        let wanted = Wanted {
+            cache_dir: folder.path(),
+            isa: Isa::best(),
+            threads: 2,
+            anew: false,
+            memory: u64::MAX,
+            drive: false,
+        };
         let points = TOKENS.iter().map(|&tokens| (tokens as f64, 1e-10 * tokens as f64)).collect();
-        let curves = vec![Curve { format: Dtype::Q4_K, points }];
+        let curves = vec![Curve { format: Dtype::Q4_K, points, cached_s: 1e-11 }];
         let text = render(&wanted, &curves, Some(2e9));
         assert_eq!(parse(&text, &wanted), Some((curves, Some(2e9))));
         assert_eq!(parse(&text, &Wanted { threads: 1, ..wanted }), None);
@@ -217,6 +232,14 @@ mod tests {
         ] {
             assert_eq!(parse(&text, &wanted), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_drive_is_measured_with_a_file_that_has_no_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rate = drive_rate(&folder.path().join("new"));
+        assert!(rate.is_none_or(|rate| rate > 0.0 && rate.is_finite()), "{rate:?}");
+        assert_eq!(std::fs::read_dir(folder.path().join("new")).expect("made").count(), 0);
     }
 
     #[test]

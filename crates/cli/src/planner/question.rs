@@ -11,6 +11,8 @@ use crate::synthetic::Scratch;
 
 /// A model that is asked about.
 pub(crate) struct Candidate {
+    /// What was typed.
+    pub(crate) asked: String,
     pub(crate) model: Model,
     pub(crate) source: Source,
 }
@@ -74,7 +76,8 @@ fn of_name(name: &str, environment: &Environment) -> anyhow::Result<Vec<Candidat
     }
     let checkpoint = open_model(Some(plain), environment)?;
     let model = named(Model::of_checkpoint(&checkpoint)?, &checkpoint);
-    Ok(vec![Candidate { model, source: Source::Here(Box::new(checkpoint)) }])
+    let asked = plain.to_owned();
+    Ok(vec![Candidate { asked, model, source: Source::Here(Box::new(checkpoint)) }])
 }
 
 /// The family's own name for what people write in several ways.
@@ -104,7 +107,8 @@ fn of_preset(name: &str, mix: Option<Mix>) -> anyhow::Result<Vec<Candidate>> {
         /// Experts in FP4 with a scale for each 32, all else in FP8: as published.
         const BITS: (f64, f64) = (4.25, 8.0);
         let model = Model { quantisation: "fp4".to_owned(), ..published::v41_flash(BITS.0, BITS.1) };
-        return Ok(vec![Candidate { model, source: Source::Elsewhere }]);
+        let asked = name.to_owned();
+        return Ok(vec![Candidate { asked, model, source: Source::Elsewhere }]);
     }
     let shape = presets::shape(name, None).context("a preset")?;
     let mixes = match mix {
@@ -117,13 +121,18 @@ fn of_preset(name: &str, mix: Option<Mix>) -> anyhow::Result<Vec<Candidate>> {
         .into_iter()
         .map(|mix| {
             let model = Model::of_shape(&shape, mix)?;
-            Ok(Candidate { model, source: Source::Shape(shape.clone(), mix) })
+            Ok(Candidate { asked: name.to_owned(), model, source: Source::Shape(shape.clone(), mix) })
         })
         .collect()
 }
 
 /// The model in the file at `url`, by its beginning: the header says where everything is.
 fn remote(url: &str, environment: &Environment) -> anyhow::Result<Candidate> {
+    if is_part(url) {
+        bail!(
+            "{url}: it is one of several parts, each of which says only what is in it; name the model, or fetch all parts"
+        );
+    }
     let mut options = PullOptions::default();
     if let Some(endpoint) = &environment.hf_endpoint {
         options.hugging_face.clone_from(endpoint);
@@ -138,7 +147,8 @@ fn remote(url: &str, environment: &Environment) -> anyhow::Result<Candidate> {
         match Scratch::of_beginning(&bytes, total, folder) {
             Ok(Scratch { checkpoint, .. }) => {
                 let model = named(Model::of_checkpoint(&checkpoint)?, &checkpoint);
-                return Ok(Candidate { model, source: Source::Remote(Box::new(checkpoint)) });
+                let asked = url.to_owned();
+                return Ok(Candidate { asked, model, source: Source::Remote(Box::new(checkpoint)) });
             }
             // Behind the beginning are zeros, which make no header: with more of it there may be one.
             Err(error) if len >= total || len >= *BEGINNING.end() => {
@@ -149,6 +159,16 @@ fn remote(url: &str, environment: &Environment) -> anyhow::Result<Candidate> {
             Err(_) => len *= 4,
         }
     }
+}
+
+/// Whether the file at `url` is called like one of several: `name-00001-of-00003.gguf`.
+fn is_part(url: &str) -> bool {
+    let name = url.split(['?', '#']).next().unwrap_or_default();
+    let tail = name.strip_suffix(".gguf").and_then(|stem| stem.rsplit_once("-of-"));
+    let is_number = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    tail.is_some_and(|(head, count)| {
+        is_number(count) && count != "00001" && head.rsplit_once('-').is_some_and(|(_, no)| is_number(no))
+    })
 }
 
 /// Files say what they are called; where they do not, what the file is called.
@@ -172,6 +192,8 @@ mod tests {
         ] {
             assert_eq!(preset_name(typed).as_deref(), Some(name), "{typed}");
         }
+        assert!(is_part("https://h/x/V4-Flash-00001-of-00003.gguf?download=true"));
+        assert!(!is_part("https://h/x/V4-Flash.gguf") && !is_part("https://h/x/a-00001-of-00001.gguf"));
         assert_eq!(preset_name("gpt"), None);
         assert_eq!(nearest("v4-flesh")[0], "v4-flash");
     }

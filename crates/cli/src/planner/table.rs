@@ -20,6 +20,9 @@ pub(crate) struct Row {
     pub(crate) forecast: Forecast,
     /// Conversations at a time.
     pub(crate) streams: f64,
+    /// Tokens per second that were wished for each, where not even one conversation gets them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) missed_per_s: Option<f64>,
     /// Positions of each.
     pub(crate) context: f64,
     /// Bytes of memory at several contexts.
@@ -100,6 +103,9 @@ fn print_details(out: &mut impl Write, row: &Row) -> std::io::Result<()> {
     if forecast.verdict != Verdict::No {
         writeln!(out, "binds     answers: {}; prompts: {}", forecast.binds, forecast.prefill_binds)?;
     }
+    if let Some(wished) = row.missed_per_s {
+        writeln!(out, "at a time not even one conversation gets {} tokens/s", short(wished))?;
+    }
     if row.streams > 1.0
         && let (Some(each), Some(all)) = (forecast.decode, forecast.decode_together)
     {
@@ -128,8 +134,8 @@ fn print_details(out: &mut impl Write, row: &Row) -> std::io::Result<()> {
     if let Some(price) = row.official {
         writeln!(
             out,
-            "official  ${:.3} for known and ${:.2} for new prompts, ${:.2} for answers ({}, {})",
-            price.input_hit_usd, price.input_miss_usd, price.output_usd, price.model, price.date
+            "official  ${:.3} for known and ${:.2} for new prompts, ${:.2} for answers ({})",
+            price.input_hit_usd, price.input_miss_usd, price.output_usd, price.date
         )?;
     }
     Ok(())
@@ -220,6 +226,7 @@ mod tests {
         Row {
             forecast: forecast(&model, &machine, &ask),
             streams: 1.0,
+            missed_per_s: None,
             context: ask.context,
             memory_at: vec![(4096.0, 1e9), (131_072.0, 2e9)],
             changes: shoal_plan::forecast::changes(&model, &machine, &ask),

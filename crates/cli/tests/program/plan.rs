@@ -49,6 +49,11 @@ fn many_conversations_share_a_machine_as_long_as_each_is_served() {
     let args = |rate: &'static str| ["plan", "v3:q4_k_m", "--on", "8x h200", "--min-tps", rate, "--json"];
     let streams = |rate| json(&shoal(&args(rate)))[0]["rows"][0]["streams"].as_f64().expect("a number");
     assert!(streams("10") > streams("30") && streams("30") > 1.0);
+    let none = shoal(&["plan", "v3:q4_k_m", "--on", "8x h200", "--min-tps", "5000"]);
+    assert!(none.stdout.contains("not even one conversation gets 5000 tokens/s"), "{none:?}");
+    // As long a context as the model was made for.
+    let longest = json(&shoal(&["plan", "v3:q4_k_m", "--on", "8x h200", "--ctx", "0", "--json"]));
+    assert_eq!(longest[0]["rows"][0]["context"].as_f64(), Some(163_840.0), "{longest}");
 }
 
 #[test]
@@ -68,6 +73,8 @@ fn what_cannot_be_is_said_with_the_nearest_names() {
     shoal(&["plan", "v3", "--on", "epyc7443 -16GB"]).refused(&["expected a size above 0, found `-16GB`"]);
     shoal(&["plan", "v5-flash", "--on", "h20"]).refused(&["`v5-flash`", "v4-flash"]);
     shoal(&["plan", "v4-flash:q9", "--on", "h20"]).refused(&["v4-flash:q9", "expected one of q2"]);
+    shoal(&["plan", "v4.1-flash"]).refused(&["v4.1-flash", "not to run it here"]);
+    shoal(&["plan", "http://h/a-00001-of-00003.gguf", "--on", "h20"]).refused(&["one of several parts"]);
     shoal(&["plan", "http://127.0.0.1:1/x.gguf", "--on", "h20"]).refused(&["http://127.0.0.1:1/x.gguf"]);
 }
 
@@ -75,7 +82,7 @@ fn what_cannot_be_is_said_with_the_nearest_names() {
 fn this_machine_is_measured_once_and_a_server_tells_its_page() {
     let place = Arc::new(Place::new());
     let mut server = Server::start_at(Arc::clone(&place), "minnow", &[]);
-    server.ask("GET", "/v1/plan", "", b"").refused(503, None, "run `shoal plan` once");
+    server.ask("GET", "/v1/plan", "", b"").refused(404, Some("plan"), "run `shoal plan` once");
     server.end();
 
     let plans = json(&place.run(&["plan", "--json", "--memory", "2GiB", "--threads", "1"]));

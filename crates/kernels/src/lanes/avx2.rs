@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
+use std::convert::Infallible;
 
 use super::{Blocks, Vector};
 use crate::isa::{Avx2, AvxVnni};
@@ -66,6 +67,12 @@ impl<P: Products> Vector for P {
     type Singles = [f32; 8];
     const ROWS: usize = 8;
     const SIGNED_OFFSET_LOG2: Option<u32> = P::SIGNED_OFFSET_LOG2;
+    type Tables = Infallible;
+
+    #[inline(always)]
+    fn tables(self) -> Option<Infallible> {
+        None
+    }
 
     #[inline(always)]
     fn pair(i: usize) -> [usize; 2] {

@@ -1,19 +1,46 @@
-//! AVX-512 with VNNI: registers of two halves, 16 rows.
+//! AVX-512 with VNNI, and with VBMI or without: registers of two halves, 16 rows.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::*;
 
 use super::avx2::{load_128, max_8, sum_8};
-use super::{Blocks, Vector};
-use crate::isa::Avx512;
+use super::{Blocks, Tables, Vector};
+use crate::isa::{Avx512, Vbmi};
 
-impl Vector for Avx512 {
+/// What code compiled for an AVX-512 may use of VBMI.
+pub(crate) trait UsableVbmi: Copy {
+    /// The proof, if its type says that it is there.
+    fn usable(self) -> Option<Vbmi>;
+}
+
+/// Known at run time only: code compiled for every AVX-512 cannot use it.
+impl UsableVbmi for Option<Vbmi> {
+    #[inline(always)]
+    fn usable(self) -> Option<Vbmi> {
+        None
+    }
+}
+
+impl UsableVbmi for Vbmi {
+    #[inline(always)]
+    fn usable(self) -> Option<Vbmi> {
+        Some(self)
+    }
+}
+
+impl<T: UsableVbmi> Vector for Avx512<T> {
     type Ints = __m512i;
     type Floats = __m512;
     type Bytes = [u8; 64];
     type Singles = [f32; 16];
     const ROWS: usize = 16;
     const SIGNED_OFFSET_LOG2: Option<u32> = Some(7);
+    type Tables = Vbmi;
+
+    #[inline(always)]
+    fn tables(self) -> Option<Vbmi> {
+        self.vbmi().usable()
+    }
 
     #[inline(always)]
     fn pair(i: usize) -> [usize; 2] {
@@ -381,6 +408,58 @@ impl Vector for Avx512 {
         // SAFETY: a prefetch is a hint for any address whatever; it reads nothing and changes no state.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
     }
+}
+
+impl Tables<__m512i> for Vbmi {
+    #[inline(always)]
+    fn lookup_64(self, table: &[u8; 64], indices: __m512i) -> __m512i {
+        // SAFETY: the proof `self` exists only where `isa` saw VBMI and the rest of AVX-512; loads are of whole arrays.
+        unsafe { _mm512_permutexvar_epi8(indices, load_512(table)) }
+    }
+    #[inline(always)]
+    fn lookup_128(self, table: &[u8; 128], indices: __m512i) -> __m512i {
+        let [low, high] = halves(table);
+        // SAFETY: as above.
+        unsafe { _mm512_permutex2var_epi8(load_512(low), indices, load_512(high)) }
+    }
+    #[inline(always)]
+    fn lookup_256(self, table: &[u8; 256], indices: __m512i) -> __m512i {
+        let [low, high] = halves(table);
+        let (low, high) = (self.lookup_128(low, indices), self.lookup_128(high, indices));
+        // SAFETY: as above.
+        unsafe { _mm512_mask_blend_epi8(_mm512_movepi8_mask(indices), low, high) }
+    }
+    #[inline(always)]
+    fn choose(self, bits: __m512i, own: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: as above.
+        unsafe { _mm512_mask_blend_epi8(_mm512_test_epi8_mask(bits, own), a, b) }
+    }
+    #[inline(always)]
+    fn fields(self, a: __m512i, first: i32, step: i32) -> __m512i {
+        // Positions are within 64 bits, two elements, and taken modulo that.
+        let mut positions = [0; 8];
+        for j in 0..4 {
+            positions[j as usize] = ((first + step * j) & 63) as u8;
+            positions[j as usize + 4] = ((first + step * j + 32) & 63) as u8;
+        }
+        let positions = i64::from_le_bytes(positions);
+        // SAFETY: as above.
+        unsafe { _mm512_multishift_epi64_epi8(_mm512_set1_epi64(positions), a) }
+    }
+}
+
+/// Both halves of a table.
+#[inline(always)]
+fn halves<const N: usize, const HALF: usize>(table: &[u8; N]) -> [&[u8; HALF]; 2] {
+    const { assert!(N == 2 * HALF) };
+    [table.first_chunk().expect("half of it"), table.last_chunk().expect("half of it")]
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load_512(bytes: &[u8; 64]) -> __m512i {
+    // SAFETY: the array is exactly one load wide; `loadu` needs no alignment.
+    unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
 #[inline]

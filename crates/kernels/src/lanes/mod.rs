@@ -1,7 +1,7 @@
 //! One register of codes from 8 or 16 weight rows: what the quantised kernels are written in.
 //!
 //! The kernels and the formats (`quant_dot`, `stored`) are written once, over [`Vector`]; an instruction set brings
-//! the some fifty operations below and nothing else. The trait is implemented for the proof types of `isa`, so who has
+//! the some fifty operations below, [`Tables`] if it can, and nothing else. The trait is implemented for the proof types of `isa`, so who has
 //! a `Vector` value has the instructions.
 //!
 //! Functions over it are `#[inline(always)]` and have no closures: the features of an instruction set begin at the function
@@ -25,6 +25,8 @@ mod blocks;
 
 pub(crate) use blocks::Blocks;
 
+use std::convert::Infallible;
+
 use crate::isa::Isa;
 
 /// The operations of an instruction set on registers of one or two halves.
@@ -43,6 +45,12 @@ pub(crate) trait Vector: Copy {
     const ROWS: usize;
     /// How [`Vector::bias_signed`] shifts signed codes: by `1 << n`, or not at all.
     const SIGNED_OFFSET_LOG2: Option<u32>;
+    /// What looks up in tables of more than 16 bytes.
+    type Tables: Tables<Self::Ints>;
+
+    /// What looks up in tables of more than 16 bytes, where there is such a thing. That is known when this is compiled,
+    /// so a branch on it costs nothing.
+    fn tables(self) -> Option<Self::Tables>;
 
     /// The rows whose bytes are the halves of register `i` by row; with one half only the first counts.
     fn pair(i: usize) -> [usize; 2];
@@ -174,6 +182,40 @@ pub(crate) trait Vector: Copy {
     /// Asks for the cache line at `at` of `bytes` ahead of its use, into the second cache. Past the end it costs a little
     /// and does nothing.
     fn prefetch(self, bytes: &[u8], at: usize);
+}
+
+/// Lookups in tables of more bytes than a lane has, which not every instruction set can do.
+pub(crate) trait Tables<Ints>: Copy {
+    /// `table[index]` for each byte, the upper two bits of which are not looked at.
+    fn lookup_64(self, table: &[u8; 64], indices: Ints) -> Ints;
+    /// `table[index]` for each byte, the upper bit of which is not looked at.
+    fn lookup_128(self, table: &[u8; 128], indices: Ints) -> Ints;
+    /// `table[index]` for each byte.
+    fn lookup_256(self, table: &[u8; 256], indices: Ints) -> Ints;
+    /// `b` in each byte in which `bits` and `own` share a set bit, `a` elsewhere.
+    fn choose(self, bits: Ints, own: Ints, a: Ints, b: Ints) -> Ints;
+    /// Four bytes of the bits of each 32-bit element, byte j from bit `first + step * j` on. What lies outside the element
+    /// is anything.
+    fn fields(self, a: Ints, first: i32, step: i32) -> Ints;
+}
+
+/// No such lookups: there is no value of this type to call them on.
+impl<Ints> Tables<Ints> for Infallible {
+    fn lookup_64(self, _: &[u8; 64], _: Ints) -> Ints {
+        match self {}
+    }
+    fn lookup_128(self, _: &[u8; 128], _: Ints) -> Ints {
+        match self {}
+    }
+    fn lookup_256(self, _: &[u8; 256], _: Ints) -> Ints {
+        match self {}
+    }
+    fn choose(self, _: Ints, _: Ints, _: Ints, _: Ints) -> Ints {
+        match self {}
+    }
+    fn fields(self, _: Ints, _: i32, _: i32) -> Ints {
+        match self {}
+    }
 }
 
 /// Bytes of a cache line.

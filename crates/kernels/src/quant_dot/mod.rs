@@ -67,9 +67,12 @@ pub(crate) fn multiply(
         #[cfg(target_arch = "x86_64")]
         Isa::AvxVnni(proof) => x86::avx_vnni::direct(proof, w, rows, x, out),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512(proof) if many => x86::avx512::panel(proof, w, rows, x, out),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512(proof) => x86::avx512::direct(proof, w, rows, x, out),
+        Isa::Avx512(proof) => match proof.with_vbmi() {
+            Some(proof) if many => x86::avx512_vbmi::panel(proof, w, rows, x, out),
+            Some(proof) => x86::avx512_vbmi::direct(proof, w, rows, x, out),
+            None if many => x86::avx512::panel(proof, w, rows, x, out),
+            None => x86::avx512::direct(proof, w, rows, x, out),
+        },
         #[cfg(not(target_arch = "x86_64"))]
         Isa::Avx2(_) | Isa::AvxVnni(_) | Isa::Avx512(_) => {
             unreachable!("no proof of these exists on this machine")

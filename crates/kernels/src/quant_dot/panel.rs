@@ -68,6 +68,16 @@ pub(super) struct Panel<'a, V: Vector, const R: usize> {
     pub(super) sub: usize,
 }
 
+impl<'a, V: Vector, const R: usize> Panel<'a, V, R> {
+    /// The same for another instruction set with the same registers.
+    pub(super) fn of_same_registers<W: Vector<Bytes = V::Bytes, Singles = V::Singles>>(
+        self,
+    ) -> Panel<'a, W, R> {
+        let Self { codes, scales, mins, kind, sub } = self;
+        Panel { codes, scales, mins, kind, sub }
+    }
+}
+
 /// Unpacks the panel from row `first` on.
 #[inline(always)]
 pub(super) fn unpack<'a, V: Vector, F: Stored<B>, const B: usize, const R: usize>(

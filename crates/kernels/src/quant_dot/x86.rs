@@ -1,29 +1,18 @@
 //! The kernels compiled for each instruction set of x86: the feature boundary, and nothing else.
 #![allow(unsafe_code)]
 
-/// Defines `direct` and `panel` for the proof type `$proof` of the features `$features`, with panels of `$R` registers
-/// of rows and tiles of `$T` tokens.
-macro_rules! variant {
-    ($proof:ident, $features:literal, $R:literal, $T:literal) => {
+/// Defines what decodes a format, with the features `$features` of the proof type `$proof`: `direct_rows`, and `unpack` for
+/// panels of `$R` registers of rows.
+macro_rules! decoders {
+    ($proof:ident, $features:literal, $R:literal) => {
         use std::ops::Range;
 
         use crate::isa::$proof;
-        use crate::lanes::Vector;
         use crate::matmul::Matrix;
         use crate::pool::Stripe;
         use crate::quant_dot::{direct, panel};
         use crate::quantize::QuantRow;
-        use crate::stored::{Codes, Stored, with_stored};
-
-        pub(in crate::quant_dot) fn direct(
-            proof: $proof,
-            w: &Matrix,
-            rows: Range<usize>,
-            x: &[QuantRow<'_>],
-            out: &mut Stripe<'_, f32>,
-        ) {
-            with_stored!(w.dtype(), F, B => direct_rows::<F, B>(proof, w, rows, x, out));
-        }
+        use crate::stored::Stored;
 
         fn direct_rows<F: Stored<B>, const B: usize>(
             proof: $proof,
@@ -47,34 +36,6 @@ macro_rules! variant {
             direct::multiply::<$proof, F, B>(proof, w, rows, x, out);
         }
 
-        pub(in crate::quant_dot) fn panel(
-            proof: $proof,
-            w: &Matrix,
-            rows: Range<usize>,
-            x: &[QuantRow<'_>],
-            out: &mut Stripe<'_, f32>,
-        ) {
-            const ROWS: usize = $R * <$proof as Vector>::ROWS;
-            let x = panel::Inputs::new(x);
-            panel::with_scratch(|scratch| {
-                for first in rows.clone().step_by(ROWS) {
-                    let columns = first - rows.start..(first + ROWS).min(rows.end) - rows.start;
-                    let panel = with_stored!(w.dtype(), F, B => {
-                        unpack::<F, B>(proof, w, first, &mut scratch.rows)
-                    });
-                    let run = match (panel.kind, panel.sub) {
-                        (Codes::WithMins, 32) => tiles::<32, true, false>,
-                        (Codes::WithMins, _) => tiles::<16, true, false>,
-                        (Codes::Offset(_), 32) => tiles::<32, false, false>,
-                        (Codes::Offset(_), _) => tiles::<16, false, false>,
-                        (Codes::Signed, _) => tiles::<32, false, true>,
-                    };
-                    // SAFETY: a proof exists only where `isa` saw every feature named here.
-                    unsafe { run(proof, &panel, &x, columns, &mut scratch.sums, out) };
-                }
-            });
-        }
-
         fn unpack<'a, F: Stored<B>, const B: usize>(
             proof: $proof,
             w: &Matrix,
@@ -93,6 +54,65 @@ macro_rules! variant {
             scratch: &'a mut panel::Unpacked,
         ) -> panel::Panel<'a, $proof, $R> {
             panel::unpack::<$proof, F, B, $R>(proof, w, first, scratch)
+        }
+    };
+}
+
+/// Defines `direct` and `panel` for the proof type `$proof` of the features `$features`, with panels of `$R` registers
+/// of rows and tiles of `$T` tokens.
+macro_rules! variant {
+    ($proof:ident, $features:literal, $R:literal, $T:literal) => {
+        decoders!($proof, $features, $R);
+        use crate::lanes::Vector;
+        use crate::stored::{Codes, with_stored};
+
+        pub(in crate::quant_dot) fn direct(
+            proof: $proof,
+            w: &Matrix,
+            rows: Range<usize>,
+            x: &[QuantRow<'_>],
+            out: &mut Stripe<'_, f32>,
+        ) {
+            with_stored!(w.dtype(), F, B => direct_rows::<F, B>(proof, w, rows, x, out));
+        }
+
+        pub(in crate::quant_dot) fn panel(
+            proof: $proof,
+            w: &Matrix,
+            rows: Range<usize>,
+            x: &[QuantRow<'_>],
+            out: &mut Stripe<'_, f32>,
+        ) {
+            panel_by(proof, rows, x, out, |first, scratch| {
+                with_stored!(w.dtype(), F, B => unpack::<F, B>(proof, w, first, scratch))
+            });
+        }
+
+        /// `panel` with what unpacks the rows from one on.
+        pub(super) fn panel_by(
+            proof: $proof,
+            rows: Range<usize>,
+            x: &[QuantRow<'_>],
+            out: &mut Stripe<'_, f32>,
+            unpack: impl for<'a> Fn(usize, &'a mut panel::Unpacked) -> panel::Panel<'a, $proof, $R>,
+        ) {
+            const ROWS: usize = $R * <$proof as Vector>::ROWS;
+            let x = panel::Inputs::new(x);
+            panel::with_scratch(|scratch| {
+                for first in rows.clone().step_by(ROWS) {
+                    let columns = first - rows.start..(first + ROWS).min(rows.end) - rows.start;
+                    let panel = unpack(first, &mut scratch.rows);
+                    let run = match (panel.kind, panel.sub) {
+                        (Codes::WithMins, 32) => tiles::<32, true, false>,
+                        (Codes::WithMins, _) => tiles::<16, true, false>,
+                        (Codes::Offset(_), 32) => tiles::<32, false, false>,
+                        (Codes::Offset(_), _) => tiles::<16, false, false>,
+                        (Codes::Signed, _) => tiles::<32, false, true>,
+                    };
+                    // SAFETY: a proof exists only where `isa` saw every feature named here.
+                    unsafe { run(proof, &panel, &x, columns, &mut scratch.sums, out) };
+                }
+            });
         }
 
         #[target_feature(enable = $features)]
@@ -122,4 +142,36 @@ pub(super) mod avx_vnni {
 /// 32 registers: two of rows, six tokens.
 pub(super) mod avx512 {
     variant!(Avx512, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", 2, 6);
+}
+
+/// AVX-512 with VBMI: formats with tables of patterns are decoded with it; all else is that of AVX-512.
+pub(super) mod avx512_vbmi {
+    decoders!(Avx512Vbmi, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi", 2);
+    use super::avx512;
+    use crate::stored::with_patterns;
+
+    pub(in crate::quant_dot) fn direct(
+        proof: Avx512Vbmi,
+        w: &Matrix,
+        rows: Range<usize>,
+        x: &[QuantRow<'_>],
+        out: &mut Stripe<'_, f32>,
+    ) {
+        with_patterns!(w.dtype(), F, B => direct_rows::<F, B>(proof, w, rows, x, out),
+            else avx512::direct(proof.into(), w, rows, x, out));
+    }
+
+    pub(in crate::quant_dot) fn panel(
+        proof: Avx512Vbmi,
+        w: &Matrix,
+        rows: Range<usize>,
+        x: &[QuantRow<'_>],
+        out: &mut Stripe<'_, f32>,
+    ) {
+        with_patterns!(w.dtype(), F, B => {
+            avx512::panel_by(proof.into(), rows, x, out, |first, scratch| {
+                unpack::<F, B>(proof, w, first, scratch).of_same_registers()
+            });
+        }, else avx512::panel(proof.into(), w, rows, x, out));
+    }
 }

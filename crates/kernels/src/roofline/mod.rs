@@ -23,7 +23,7 @@ use crate::isa::Isa;
 use crate::pool::Pool;
 use crate::work::Work;
 
-pub use read::BUFFER_BYTES;
+pub use read::buffer_bytes;
 
 /// What a number of threads can do together.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -149,14 +149,15 @@ impl Roofline {
     }
 }
 
-/// Measures with 1, 2, 4, ... and `threads` threads. Takes some tenths of a second and [`BUFFER_BYTES`] of memory.
+/// Measures with 1, 2, 4, ... and `threads` threads, with `memory` bytes at a time, but 16 MiB at the least. Takes a second or two. With less memory than
+/// [`buffer_bytes`] the numbers are those of a cache.
 ///
 /// # Panics
 /// If `threads` is 0.
 #[must_use]
-pub fn measure(isa: Isa, threads: usize) -> Roofline {
+pub fn measure(isa: Isa, threads: usize, memory: u64) -> Roofline {
     assert!(threads > 0, "at least one thread measures");
-    let buffer = read::buffer();
+    let buffer = read::buffer(read::buffer_bytes_within(memory));
     let bounds = thread_counts(threads).map(|threads| {
         let pool = Arc::new(Pool::new(threads));
         let _seat = pool.take_seat();
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_measurement_is_a_roofline() {
-        let roofline = measure(Isa::best(), 2);
+        let roofline = measure(Isa::best(), 2, 64 << 20);
         assert_eq!(Roofline::new(roofline.bounds().to_vec()), Some(roofline));
     }
 }

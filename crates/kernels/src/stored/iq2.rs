@@ -2,19 +2,26 @@
 
 use shoal_quant::{iq2_s, iq2_xs, iq2_xxs};
 
+use super::packed_patterns::{
+    Bytes256, Indices, Packed, Patterns, SignedCodes, bytes_of_fours, packed, signed_codes,
+};
 use super::patterns::{
-    Eights, eights, eights_as_words, even_signs, first_f16_times, part, scale_and_half, two_signed,
-    two_words, with_even_parity,
+    Eights, eights, eights_as_words, even_signs, first_f16_times, part, scale_and_half, two_groups,
+    two_signed, with_even_parity, words_of_span,
 };
 use super::{Codes, FourCodes, Raw, Scales, Stored};
-use crate::lanes::{Blocks, Vector, columns_16};
+use crate::lanes::{Blocks, Columns, Vector, columns_16};
 
 /// What is added to codes: more than the largest magnitude, as a power of two.
 const OFFSET_LOG2: u32 = 6;
 
+static SIGNED_CODES: SignedCodes = signed_codes(&iq2_xxs::MAGNITUDES, OFFSET_LOG2);
+
 pub(crate) struct Iq2Xxs;
 
 static IQ2_XXS_GRID: [u64; 256] = eights_as_words(&iq2_xxs::GRID, 1, 0);
+
+static IQ2_XXS_PACKED: Packed<1> = packed(&iq2_xxs::GRID, &iq2_xxs::MAGNITUDES);
 
 /// Where group `group` of a block of IQ2_XXS begins: four indices and a word.
 const fn group_at(group: usize) -> usize {
@@ -28,6 +35,29 @@ impl Eights<{ iq2_xxs::BYTES }> for Iq2Xxs {
     }
 }
 
+impl Patterns<{ iq2_xxs::BYTES }> for Iq2Xxs {
+    const LEN: usize = 8;
+    const OFFSET_LOG2: u32 = OFFSET_LOG2;
+    const PACKED: [&'static [Bytes256]; 2] = [&IQ2_XXS_PACKED[0], &IQ2_XXS_PACKED[1]];
+    const SIGNED_CODES: &'static SignedCodes = &SIGNED_CODES;
+
+    #[inline(always)]
+    fn indices<V: Vector>(
+        v: V,
+        _tables: V::Tables,
+        blocks: &Blocks<'_, V, { iq2_xxs::BYTES }>,
+        group: usize,
+        _word: usize,
+    ) -> Indices<V> {
+        let [first, _, second, _] = columns_16(v, blocks, group_at(group & !1));
+        Indices::of_bytes(v, if group.is_multiple_of(2) { first } else { second })
+    }
+    #[inline(always)]
+    fn fetched<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_xxs::BYTES }>, group: usize) -> Columns<V> {
+        eights::<V, Self, _>(v, blocks, group)
+    }
+}
+
 impl Stored<{ iq2_xxs::BYTES }> for Iq2Xxs {
     const GROUPS: usize = 8;
     const SPAN: usize = 2;
@@ -37,12 +67,11 @@ impl Stored<{ iq2_xxs::BYTES }> for Iq2Xxs {
     #[inline(always)]
     fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_xxs::BYTES }>, span: usize) -> Raw<V> {
         let [_, first, _, second] = columns_16(v, blocks, group_at(2 * span));
-        let signs = two_words(v, even_signs(v, first), even_signs(v, second));
-        [eights::<V, Self, _>(v, blocks, 2 * span), eights::<V, Self, _>(v, blocks, 2 * span + 1), signs]
+        two_groups::<V, Self, _>(v, blocks, span, [even_signs(v, first), even_signs(v, second)])
     }
     #[inline(always)]
     fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
-        two_signed(v, raw, k, OFFSET_LOG2)
+        two_signed::<V, Self, _>(v, raw, k)
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_xxs::BYTES }>) -> Scales<V> {
@@ -65,6 +94,8 @@ pub(crate) struct Iq2Xs;
 
 static IQ2_XS_GRID: [u64; 512] = eights_as_words(&iq2_xs::GRID, 1, 0);
 
+static IQ2_XS_PACKED: Packed<2> = packed(&iq2_xs::GRID, &iq2_xxs::MAGNITUDES);
+
 impl Eights<{ iq2_xs::BYTES }> for Iq2Xs {
     #[inline(always)]
     fn patterns(block: &[u8; iq2_xs::BYTES], group: usize) -> [u64; 4] {
@@ -73,9 +104,13 @@ impl Eights<{ iq2_xs::BYTES }> for Iq2Xs {
     }
 }
 
-/// The signs of two words with twice nine bits of index and seven of signs each, seven to a byte.
+/// The signs of two words with twice nine bits of index and seven of signs each, seven to a byte for [`with_even_parity`].
 #[inline(always)]
 fn upper_sevens<V: Vector>(v: V, low: V::Ints, high: V::Ints) -> V::Ints {
+    if let Some(tables) = v.tables() {
+        // The bit below them is that of the index, which is wanted as well.
+        return v.srl_16(bytes_of_fours(v, tables, low, high, 8), 1);
+    }
     let from_low =
         v.or(v.and(v.srl_32(low, 9), v.splat_32(0x7F)), v.and(v.srl_32(low, 17), v.splat_32(0x7F00)));
     let from_high = v.or(
@@ -83,6 +118,34 @@ fn upper_sevens<V: Vector>(v: V, low: V::Ints, high: V::Ints) -> V::Ints {
         v.and(v.srl_32(high, 1), v.splat_32(0x7F00_0000)),
     );
     v.or(from_low, from_high)
+}
+
+impl Patterns<{ iq2_xs::BYTES }> for Iq2Xs {
+    const LEN: usize = 8;
+    const OFFSET_LOG2: u32 = OFFSET_LOG2;
+    const PACKED: [&'static [Bytes256]; 2] = [&IQ2_XS_PACKED[0], &IQ2_XS_PACKED[1]];
+    const SIGNED_CODES: &'static SignedCodes = &SIGNED_CODES;
+
+    #[inline(always)]
+    fn indices<V: Vector>(
+        v: V,
+        tables: V::Tables,
+        blocks: &Blocks<'_, V, { iq2_xs::BYTES }>,
+        group: usize,
+        _word: usize,
+    ) -> Indices<V> {
+        let [a, b, c, d] = columns_16(v, blocks, iq2_xs::QS + 8 * (group & !1));
+        let [low, high] = if group.is_multiple_of(2) { [a, b] } else { [c, d] };
+        Indices {
+            low: bytes_of_fours(v, tables, low, high, 0),
+            above: bytes_of_fours(v, tables, low, high, 8),
+            own: [v.splat_8(1); 2],
+        }
+    }
+    #[inline(always)]
+    fn fetched<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_xs::BYTES }>, group: usize) -> Columns<V> {
+        eights::<V, Self, _>(v, blocks, group)
+    }
 }
 
 impl Stored<{ iq2_xs::BYTES }> for Iq2Xs {
@@ -96,12 +159,11 @@ impl Stored<{ iq2_xs::BYTES }> for Iq2Xs {
         let [a, b, c, d] = columns_16(v, blocks, iq2_xs::QS + 16 * span);
         let first = with_even_parity(v, upper_sevens(v, a, b));
         let second = with_even_parity(v, upper_sevens(v, c, d));
-        let signs = two_words(v, first, second);
-        [eights::<V, Self, _>(v, blocks, 2 * span), eights::<V, Self, _>(v, blocks, 2 * span + 1), signs]
+        two_groups::<V, Self, _>(v, blocks, span, [first, second])
     }
     #[inline(always)]
     fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
-        two_signed(v, raw, k, OFFSET_LOG2)
+        two_signed::<V, Self, _>(v, raw, k)
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_xs::BYTES }>) -> Scales<V> {
@@ -117,7 +179,9 @@ impl Stored<{ iq2_xs::BYTES }> for Iq2Xs {
 #[inline(always)]
 fn sixteen_nibbles<V: Vector, const B: usize>(v: V, blocks: &Blocks<'_, V, B>, at: usize) -> Scales<V> {
     let mut out = first_f16_times(v, blocks, 0.25);
-    [out.words[0], out.words[1]] = [v.words(blocks, at), v.words(blocks, at + 4)];
+    // The last eight bytes of both formats, of which sixteen are brought in at once.
+    let [_, _, first, second] = columns_16(v, blocks, at - 8);
+    [out.words[0], out.words[1]] = [first, second];
     out
 }
 
@@ -125,12 +189,42 @@ pub(crate) struct Iq2S;
 
 static IQ2_S_GRID: [u64; 1024] = eights_as_words(&iq2_s::GRID, 1, 0);
 
+static IQ2_S_PACKED: Packed<4> = packed(&iq2_s::GRID, &iq2_xxs::MAGNITUDES);
+
 impl Eights<{ iq2_s::BYTES }> for Iq2S {
     #[inline(always)]
     fn patterns(block: &[u8; iq2_s::BYTES], group: usize) -> [u64; 4] {
         let low = part::<4>(block, iq2_s::QS + 4 * group);
         let high = usize::from(block[iq2_s::QH + group]);
         [0, 1, 2, 3].map(|i| IQ2_S_GRID[usize::from(low[i]) | (high >> (2 * i) & 3) << 8])
+    }
+}
+
+impl Patterns<{ iq2_s::BYTES }> for Iq2S {
+    const LEN: usize = 8;
+    const OFFSET_LOG2: u32 = OFFSET_LOG2;
+    const PACKED: [&'static [Bytes256]; 2] = [&IQ2_S_PACKED[0], &IQ2_S_PACKED[1]];
+    const SIGNED_CODES: &'static SignedCodes = &SIGNED_CODES;
+
+    #[inline(always)]
+    fn indices<V: Vector>(
+        v: V,
+        _tables: V::Tables,
+        blocks: &Blocks<'_, V, { iq2_s::BYTES }>,
+        group: usize,
+        _word: usize,
+    ) -> Indices<V> {
+        let [first, second, ..] = columns_16(v, blocks, iq2_s::QH);
+        let high = if group < 4 { first } else { second };
+        Indices {
+            low: words_of_span(v, blocks, iq2_s::QS, group / 2)[group % 2],
+            above: v.spread_byte(high, group % 4),
+            own: [v.splat_32(0x4010_0401), v.splat_32(0x8020_0802_u32 as i32)],
+        }
+    }
+    #[inline(always)]
+    fn fetched<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_s::BYTES }>, group: usize) -> Columns<V> {
+        eights::<V, Self, _>(v, blocks, group)
     }
 }
 
@@ -142,13 +236,11 @@ impl Stored<{ iq2_s::BYTES }> for Iq2S {
 
     #[inline(always)]
     fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_s::BYTES }>, span: usize) -> Raw<V> {
-        let at = iq2_s::SIGNS + 8 * span;
-        let signs = two_words(v, v.words(blocks, at), v.words(blocks, at + 4));
-        [eights::<V, Self, _>(v, blocks, 2 * span), eights::<V, Self, _>(v, blocks, 2 * span + 1), signs]
+        two_groups::<V, Self, _>(v, blocks, span, words_of_span(v, blocks, iq2_s::SIGNS, span))
     }
     #[inline(always)]
     fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
-        two_signed(v, raw, k, OFFSET_LOG2)
+        two_signed::<V, Self, _>(v, raw, k)
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq2_s::BYTES }>) -> Scales<V> {

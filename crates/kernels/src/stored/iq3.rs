@@ -2,11 +2,13 @@
 
 use shoal_quant::{iq3_s, iq3_xxs};
 
+use super::packed_patterns::{Bytes256, Indices, Packed, Patterns, SignedCodes, packed, signed_codes};
 use super::patterns::{
-    Fours, even_signs, first_f16_times, fours, fours_as_words, part, scale_and_half, two_signed, two_words,
+    Fours, even_signs, first_f16_times, fours, fours_as_words, part, scale_and_half, two_groups, two_signed,
+    words_of_span,
 };
 use super::{Codes, FourCodes, Raw, Scales, Stored};
-use crate::lanes::{Blocks, Vector, columns_16};
+use crate::lanes::{Blocks, Columns, Vector, columns_16};
 
 pub(crate) struct Iq3Xxs;
 
@@ -15,10 +17,37 @@ static IQ3_XXS_GRID: [u32; 256] = fours_as_words(&iq3_xxs::GRID);
 /// What is added to codes of IQ3_XXS, whose magnitudes are up to 62.
 const IQ3_XXS_OFFSET_LOG2: u32 = 6;
 
+static IQ3_XXS_PACKED: Packed<1> = packed(&iq3_xxs::GRID, &iq3_xxs::MAGNITUDES);
+
+static IQ3_XXS_SIGNED_CODES: SignedCodes = signed_codes(&iq3_xxs::MAGNITUDES, IQ3_XXS_OFFSET_LOG2);
+
 impl Fours<{ iq3_xxs::BYTES }> for Iq3Xxs {
     #[inline(always)]
     fn patterns(block: &[u8; iq3_xxs::BYTES], group: usize) -> [u32; 8] {
         part::<8>(block, iq3_xxs::QS + 8 * group).map(|index| IQ3_XXS_GRID[usize::from(index)])
+    }
+}
+
+impl Patterns<{ iq3_xxs::BYTES }> for Iq3Xxs {
+    const LEN: usize = 4;
+    const OFFSET_LOG2: u32 = IQ3_XXS_OFFSET_LOG2;
+    const PACKED: [&'static [Bytes256]; 2] = [&IQ3_XXS_PACKED[0], &IQ3_XXS_PACKED[1]];
+    const SIGNED_CODES: &'static SignedCodes = &IQ3_XXS_SIGNED_CODES;
+
+    #[inline(always)]
+    fn indices<V: Vector>(
+        v: V,
+        _tables: V::Tables,
+        blocks: &Blocks<'_, V, { iq3_xxs::BYTES }>,
+        group: usize,
+        word: usize,
+    ) -> Indices<V> {
+        let words = columns_16(v, blocks, iq3_xxs::QS + 8 * (group & !1));
+        Indices::of_bytes(v, words[2 * (group % 2) + word])
+    }
+    #[inline(always)]
+    fn fetched<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq3_xxs::BYTES }>, group: usize) -> Columns<V> {
+        fours::<V, Self, _>(v, blocks, group)
     }
 }
 
@@ -30,14 +59,12 @@ impl Stored<{ iq3_xxs::BYTES }> for Iq3Xxs {
 
     #[inline(always)]
     fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq3_xxs::BYTES }>, span: usize) -> Raw<V> {
-        let at = iq3_xxs::WORDS + 8 * span;
-        let [first, second] = [v.words(blocks, at), v.words(blocks, at + 4)];
-        let signs = two_words(v, even_signs(v, first), even_signs(v, second));
-        [fours::<V, Self, _>(v, blocks, 2 * span), fours::<V, Self, _>(v, blocks, 2 * span + 1), signs]
+        let [first, second] = words_of_span(v, blocks, iq3_xxs::WORDS, span);
+        two_groups::<V, Self, _>(v, blocks, span, [even_signs(v, first), even_signs(v, second)])
     }
     #[inline(always)]
     fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
-        two_signed(v, raw, k, IQ3_XXS_OFFSET_LOG2)
+        two_signed::<V, Self, _>(v, raw, k)
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq3_xxs::BYTES }>) -> Scales<V> {
@@ -65,6 +92,10 @@ static IQ3_S_GRID: [u32; 512] = fours_as_words(&iq3_s::GRID);
 /// What is added to codes of IQ3_S, whose magnitudes are up to 15.
 const IQ3_S_OFFSET_LOG2: u32 = 4;
 
+static IQ3_S_PACKED: Packed<2> = packed(&iq3_s::GRID, &iq3_s::MAGNITUDES);
+
+static IQ3_S_SIGNED_CODES: SignedCodes = signed_codes(&iq3_s::MAGNITUDES, IQ3_S_OFFSET_LOG2);
+
 impl Fours<{ iq3_s::BYTES }> for Iq3S {
     #[inline(always)]
     fn patterns(block: &[u8; iq3_s::BYTES], group: usize) -> [u32; 8] {
@@ -78,6 +109,31 @@ impl Fours<{ iq3_s::BYTES }> for Iq3S {
     }
 }
 
+impl Patterns<{ iq3_s::BYTES }> for Iq3S {
+    const LEN: usize = 4;
+    const OFFSET_LOG2: u32 = IQ3_S_OFFSET_LOG2;
+    const PACKED: [&'static [Bytes256]; 2] = [&IQ3_S_PACKED[0], &IQ3_S_PACKED[1]];
+    const SIGNED_CODES: &'static SignedCodes = &IQ3_S_SIGNED_CODES;
+
+    #[inline(always)]
+    fn indices<V: Vector>(
+        v: V,
+        _tables: V::Tables,
+        blocks: &Blocks<'_, V, { iq3_s::BYTES }>,
+        group: usize,
+        word: usize,
+    ) -> Indices<V> {
+        let words = columns_16(v, blocks, iq3_s::QS + 8 * (group & !1));
+        let ninths = v.words(blocks, iq3_s::QH + 4 * (group / 4));
+        let own = v.splat_32(if word == 0 { 0x0804_0201 } else { 0x8040_2010_u32 as i32 });
+        Indices { low: words[2 * (group % 2) + word], above: v.spread_byte(ninths, group % 4), own: [own; 2] }
+    }
+    #[inline(always)]
+    fn fetched<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq3_s::BYTES }>, group: usize) -> Columns<V> {
+        fours::<V, Self, _>(v, blocks, group)
+    }
+}
+
 impl Stored<{ iq3_s::BYTES }> for Iq3S {
     const GROUPS: usize = 8;
     const SPAN: usize = 2;
@@ -86,13 +142,11 @@ impl Stored<{ iq3_s::BYTES }> for Iq3S {
 
     #[inline(always)]
     fn raw<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq3_s::BYTES }>, span: usize) -> Raw<V> {
-        let at = iq3_s::SIGNS + 8 * span;
-        let signs = two_words(v, v.words(blocks, at), v.words(blocks, at + 4));
-        [fours::<V, Self, _>(v, blocks, 2 * span), fours::<V, Self, _>(v, blocks, 2 * span + 1), signs]
+        two_groups::<V, Self, _>(v, blocks, span, words_of_span(v, blocks, iq3_s::SIGNS, span))
     }
     #[inline(always)]
     fn codes<V: Vector>(v: V, raw: &Raw<V>, _span: usize, k: usize) -> FourCodes<V> {
-        two_signed(v, raw, k, IQ3_S_OFFSET_LOG2)
+        two_signed::<V, Self, _>(v, raw, k)
     }
     #[inline(always)]
     fn scales<V: Vector>(v: V, blocks: &Blocks<'_, V, { iq3_s::BYTES }>) -> Scales<V> {

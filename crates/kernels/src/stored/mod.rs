@@ -14,6 +14,7 @@ mod iq3;
 mod iq4_xs;
 mod k_quants;
 mod nvfp4;
+mod packed_patterns;
 mod patterns;
 
 pub(crate) use blocks_32::{Iq4Nl, Mxfp4, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
@@ -97,6 +98,30 @@ fn where_own_bit<V: Vector>(v: V, bits: V::Ints, k: usize, value: u8) -> V::Ints
     v.where_bits(v.spread_byte(bits, k / 2), own_bits, value)
 }
 
+/// Puts the format of `$dtype` and the size of its blocks in place of `$F` and `$B` in `$body`, if it is one with patterns of
+/// magnitudes, which large lookups find; `$other` if not.
+macro_rules! with_patterns {
+    ($dtype:expr, $F:ident, $B:ident => $body:expr, else $other:expr) => {{
+        use $crate::stored;
+        macro_rules! of {
+            ($format:ident, $module:ident) => {{
+                type $F = stored::$format;
+                const $B: usize = shoal_quant::$module::BYTES;
+                $body
+            }};
+        }
+        match $dtype {
+            shoal_quant::Dtype::IQ2_XXS => of!(Iq2Xxs, iq2_xxs),
+            shoal_quant::Dtype::IQ2_XS => of!(Iq2Xs, iq2_xs),
+            shoal_quant::Dtype::IQ2_S => of!(Iq2S, iq2_s),
+            shoal_quant::Dtype::IQ3_XXS => of!(Iq3Xxs, iq3_xxs),
+            shoal_quant::Dtype::IQ3_S => of!(Iq3S, iq3_s),
+            _ => $other,
+        }
+    }};
+}
+pub(crate) use with_patterns;
+
 /// Puts the format of `$dtype` and the size of its blocks in place of `$F` and `$B` in `$body`.
 macro_rules! with_stored {
     ($dtype:expr, $F:ident, $B:ident => $body:expr) => {{
@@ -119,13 +144,8 @@ macro_rules! with_stored {
             shoal_quant::Dtype::Q4_K => of!(Q4K, q4_k),
             shoal_quant::Dtype::Q5_K => of!(Q5K, q5_k),
             shoal_quant::Dtype::Q6_K => of!(Q6K, q6_k),
-            shoal_quant::Dtype::IQ2_XXS => of!(Iq2Xxs, iq2_xxs),
-            shoal_quant::Dtype::IQ2_XS => of!(Iq2Xs, iq2_xs),
-            shoal_quant::Dtype::IQ3_XXS => of!(Iq3Xxs, iq3_xxs),
             shoal_quant::Dtype::IQ1_S => of!(Iq1S, iq1_s),
             shoal_quant::Dtype::IQ4_NL => of!(Iq4Nl, iq4_nl),
-            shoal_quant::Dtype::IQ3_S => of!(Iq3S, iq3_s),
-            shoal_quant::Dtype::IQ2_S => of!(Iq2S, iq2_s),
             shoal_quant::Dtype::IQ4_XS => of!(Iq4Xs, iq4_xs),
             shoal_quant::Dtype::IQ1_M => of!(Iq1M, iq1_m),
             shoal_quant::Dtype::MXFP4 => of!(Mxfp4, mxfp4),
@@ -135,6 +155,7 @@ macro_rules! with_stored {
             | shoal_quant::Dtype::BF16
             | shoal_quant::Dtype::F8_E4M3
             | shoal_quant::Dtype::I32) => panic!("{dtype} has no codes"),
+            dtype => stored::with_patterns!(dtype, $F, $B => $body, else unreachable!("{dtype} is none of these")),
         }
     }};
 }

@@ -1,12 +1,13 @@
 //! What the formats with a table of patterns share: groups of four or eight codes by index, and signs by bits.
 //!
-//! No instruction below AVX-512 VBMI looks hundreds of entries up at once, so each row fetches its own with plain loads,
-//! and from there on all is done by column. Patterns of eight codes are put together in registers. Those of four are twice
+//! Where hundreds of entries can be looked up at once, magnitudes are (`packed_patterns`). No instruction below AVX-512 VBMI can,
+//! so each row fetches its own with plain loads, and from there on all is done by column. Patterns of eight codes are put together in registers. Those of four are twice
 //! as many, too many to write out for every row, and go through memory, each being one row's element of one column.
 //! Codes come out of the table as magnitudes, and signs are put on them afterwards.
 
+use super::packed_patterns::{self, Patterns};
 use super::{FourCodes, Raw, Scales, where_own_bit};
-use crate::lanes::{Blocks, Columns, Vector, by_column, written_out};
+use crate::lanes::{Blocks, Columns, Tables, Vector, by_column, columns_16, written_out};
 
 /// A format with patterns of eight codes, in blocks of `BYTES` bytes.
 pub(super) trait Eights<const BYTES: usize> {
@@ -107,6 +108,18 @@ fn fetch_fours<V: Vector, F: Fours<B>, const B: usize>(
     }
 }
 
+/// The words of both groups of span `span`, from those of all groups at `at`.
+#[inline(always)]
+pub(super) fn words_of_span<V: Vector, const B: usize>(
+    v: V,
+    blocks: &Blocks<'_, V, B>,
+    at: usize,
+    span: usize,
+) -> [V::Ints; 2] {
+    let [a, b, c, d] = columns_16(v, blocks, at + 16 * (span / 2));
+    if span.is_multiple_of(2) { [a, b] } else { [c, d] }
+}
+
 /// A word of every row for each of two groups, as the third part of what is kept of a span.
 #[inline(always)]
 pub(super) fn two_words<V: Vector>(v: V, first: V::Ints, second: V::Ints) -> Columns<V> {
@@ -128,9 +141,24 @@ const EIGHTH_SIGN: [i8; 16] = {
     signs
 };
 
-/// Completes the seven signs of every byte, the eighth bit of which is zero, so that an even number is negative.
+/// Seven bits of signs completed to eight.
+static EVEN_SIGNS: [u8; 128] = {
+    let mut signs = [0; 128];
+    let mut sevens = 0;
+    while sevens < signs.len() {
+        signs[sevens] = (sevens | (sevens.count_ones() as usize % 2) << 7) as u8;
+        sevens += 1;
+    }
+    signs
+};
+
+/// Completes the seven signs of every byte so that an even number is negative. The eighth bit is zero, or anything where there
+/// are tables.
 #[inline(always)]
 pub(super) fn with_even_parity<V: Vector>(v: V, seven: V::Ints) -> V::Ints {
+    if let Some(tables) = v.tables() {
+        return tables.lookup_128(&EVEN_SIGNS, seven);
+    }
     let folded = v.and(v.xor(seven, v.srl_16(seven, 4)), v.splat_8(15));
     v.or(seven, v.lookup(&EIGHTH_SIGN, folded))
 }
@@ -138,6 +166,9 @@ pub(super) fn with_even_parity<V: Vector>(v: V, seven: V::Ints) -> V::Ints {
 /// The signs of a group, a bit each, from a word that has seven of each eight from its lowest bit on.
 #[inline(always)]
 pub(super) fn even_signs<V: Vector>(v: V, word: V::Ints) -> V::Ints {
+    if let Some(tables) = v.tables() {
+        return with_even_parity(v, tables.fields(word, 0, 7));
+    }
     let mut sevens = v.and(word, v.splat_32(127));
     for byte in 1..4 {
         sevens = v.or(sevens, v.and(v.sll_32(word, byte), v.splat_32(127 << (8 * byte))));
@@ -145,16 +176,57 @@ pub(super) fn even_signs<V: Vector>(v: V, word: V::Ints) -> V::Ints {
     with_even_parity(v, sevens)
 }
 
-/// Codes 4k..4k + 4 of two groups of magnitudes whose words are their signs, with `1 << offset_log2` added.
+/// Both groups of a span and their words of signs, as [`two_signed`] takes them.
 #[inline(always)]
-pub(super) fn two_signed<V: Vector>(v: V, raw: &Raw<V>, k: usize, offset_log2: u32) -> FourCodes<V> {
+pub(super) fn two_groups<V: Vector, F: Patterns<B>, const B: usize>(
+    v: V,
+    blocks: &Blocks<'_, V, B>,
+    span: usize,
+    [first, second]: [V::Ints; 2],
+) -> Raw<V> {
+    [
+        group_of_patterns::<V, F, B>(v, blocks, 2 * span),
+        group_of_patterns::<V, F, B>(v, blocks, 2 * span + 1),
+        two_words(v, first, second),
+    ]
+}
+
+/// The patterns of a group of every row: packed where they are looked up, magnitudes by column where they are fetched.
+#[inline(always)]
+fn group_of_patterns<V: Vector, F: Patterns<B>, const B: usize>(
+    v: V,
+    blocks: &Blocks<'_, V, B>,
+    group: usize,
+) -> Columns<V> {
+    match v.tables() {
+        Some(tables) => packed_patterns::look_up::<V, F, B>(v, tables, blocks, group),
+        None => F::fetched(v, blocks, group),
+    }
+}
+
+/// Codes 4k..4k + 4 of two groups of patterns whose words are their signs, with the offset added.
+#[inline(always)]
+pub(super) fn two_signed<V: Vector, F: Patterns<B>, const B: usize>(
+    v: V,
+    raw: &Raw<V>,
+    k: usize,
+) -> FourCodes<V> {
     let mut out = [v.zero(); 4];
     for s in 0..2 {
-        let negative = where_own_bit(v, raw[2][s], k, 255);
-        let signed = v.sub_8(v.xor(raw[s][k], negative), negative);
-        out[s] = v.sub_8(signed, v.splat_8((1u8 << offset_log2).wrapping_neg()));
+        out[s] = match v.tables() {
+            Some(tables) => packed_patterns::codes::<V, F, B>(v, tables, &raw[s], raw[2][s], k),
+            None => with_signs(v, raw[s][k], raw[2][s], k, F::OFFSET_LOG2),
+        };
     }
     out
+}
+
+/// Magnitudes 4k..4k + 4 of a group with the signs that are bits of `signs`, and `1 << offset_log2` added.
+#[inline(always)]
+fn with_signs<V: Vector>(v: V, magnitudes: V::Ints, signs: V::Ints, k: usize, offset_log2: u32) -> V::Ints {
+    let negative = where_own_bit(v, signs, k, 255);
+    let signed = v.sub_8(v.xor(magnitudes, negative), negative);
+    v.sub_8(signed, v.splat_8((1u8 << offset_log2).wrapping_neg()))
 }
 
 /// The scale `d (n + 1/2)` for bits `at..at + bits` of `word`. Every format here has it, with d times a power of two;
@@ -178,5 +250,6 @@ pub(super) fn first_f16_times<V: Vector, const B: usize>(
     blocks: &Blocks<'_, V, B>,
     factor: f32,
 ) -> Scales<V> {
-    Scales::one(v, v.mul(v.f16(v.words(blocks, 0)), v.splat_f(factor)))
+    let [first, ..] = columns_16(v, blocks, 0);
+    Scales::one(v, v.mul(v.f16(first), v.splat_f(factor)))
 }
