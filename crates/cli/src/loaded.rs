@@ -120,9 +120,9 @@ impl Runtime {
         self.memory
     }
 
-    /// The same with other memory.
-    pub(crate) fn with_memory(self, memory: Bytes) -> Self {
-        Self { memory: Some(memory), ..self }
+    /// The same with the memory and the chunk of `wish`.
+    pub(crate) fn with_wish(self, wish: Wish) -> Self {
+        Self { memory: wish.memory, prefill_chunk: wish.chunk, ..self }
     }
 
     /// What memory is divided for, with a model whose longest context is `longest`.

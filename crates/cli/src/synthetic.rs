@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use shoal_base::Prng;
+use shoal_base::{Bytes, Prng};
 use shoal_checkpoint::write::{NewTensor, header};
 use shoal_checkpoint::{Checkpoint, Value};
 use shoal_kernels::profile::Profile;
@@ -25,7 +25,7 @@ use shoal_plan::{Mix, Model, Purpose, Shape, TensorShape, presets};
 use shoal_quant::Dtype;
 use shoal_quant::synthetic::random_blocks;
 
-use crate::division::Division;
+use crate::division::{Division, Wish};
 use crate::loaded::{Loaded, Runtime, load};
 use crate::meter::PhaseMeter;
 
@@ -76,18 +76,32 @@ impl Slice {
 
         let part = Scratch::filled(&self.part, self.whole.layers, self.mix, folder)?;
         let config = ModelConfig::read(&part.checkpoint)?;
-        let own = Footprint::of(&part.checkpoint, &config);
-        let least = Division::new(self.part.name, &part.checkpoint, &config, wish)?;
-        let slots = if division.expert_count == 0 {
-            0
-        } else {
-            (division.expert_slots * own.slots_max).div_ceil(division.expert_count).max(own.slots_min)
-        };
+        let wish = self.wish_of_part(&division, wish, &part.checkpoint, &config)?;
         eprintln!("{}: {}", self.whole(), division.line());
         let Scratch { checkpoint, file } = part;
-        let loaded = load(checkpoint, &runtime.with_memory(least.with_slots(slots, own.slot)));
+        let loaded = load(checkpoint, &runtime.with_wish(wish));
         drop(file);
         loaded
+    }
+
+    /// What the layers are loaded with, so that as great a part of the layers' experts has a slot as of all of the model's in `whole`, and prompts are read in chunks as
+    /// long: how many tokens share what is read of an expert decides how fast a prompt is.
+    fn wish_of_part(
+        &self,
+        whole: &Division,
+        wish: Wish,
+        part: &Checkpoint,
+        config: &ModelConfig,
+    ) -> anyhow::Result<Wish> {
+        let own = Footprint::of(part, config);
+        let wish = Wish { chunk: Some(whole.prefill_chunk), ..wish };
+        let least = Division::new(self.part.name, part, config, wish)?;
+        let slots = if whole.expert_count == 0 {
+            0
+        } else {
+            (whole.expert_slots * own.slots_max).div_ceil(whole.expert_count).max(own.slots_min)
+        };
+        Ok(Wish { memory: Some(least.with_slots(slots, own.slot)), ..wish })
     }
 
     /// Tokens per second of the whole model, from those of the layers and from where their time went.
@@ -313,6 +327,30 @@ mod tests {
         let square = row.iter().map(|x| f64::from(x * x)).sum::<f64>() / row.len() as f64;
         assert!((square.sqrt() * 8.0 - 1.0).abs() < 0.05, "{}", square.sqrt());
         assert_ne!(row[..64], row[64 * 149_999..], "not the same everywhere");
+    }
+
+    #[test]
+    fn layers_get_their_share_of_experts_and_prompts_in_chunks_as_long() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let slice = Slice::new("v4-flash", 4, Mix::Q2).expect("a preset");
+        let open = |shape: &Shape| {
+            let Scratch { checkpoint, .. } =
+                Scratch::of_holes(shape, slice.mix, folder.path()).expect("a file of holes");
+            let config = ModelConfig::read(&checkpoint).expect("a sound configuration");
+            (checkpoint, config)
+        };
+        let ((whole, config), (part, part_config)) = (open(&slice.whole), open(&slice.part));
+        for gib in [12, 16, 64, 120] {
+            let memory = Some(Bytes(gib << 30));
+            let wish =
+                Wish { memory, context_len: 4096, sequences: 1, chunk: None, blocks_in_files: 0, server: 0 };
+            let all = Division::new("all", &whole, &config, wish).expect("enough memory");
+            let wish = slice.wish_of_part(&all, wish, &part, &part_config).expect("enough memory");
+            let some = Division::new("some", &part, &part_config, wish).expect("enough memory");
+            assert_eq!(some.prefill_chunk, all.prefill_chunk);
+            let share = |division: &Division| division.expert_slots as f64 / division.expert_count as f64;
+            assert!((share(&some) - share(&all)).abs() < 0.01, "{gib} GiB: {some:?} of {all:?}");
+        }
     }
 
     #[test]
