@@ -21,11 +21,11 @@ export async function openModels(key) {
   byId('models-note').textContent = '';
   byId('models-list').replaceChildren();
   byId('models').showModal();
-  const [names, rows] = await Promise.all([modelNames(key).catch(() => []), plan(PROMPT, 0, key).catch(() => undefined)]);
+  const [names, planned] = await Promise.all([modelNames(key).catch(() => []), plan(PROMPT, 0, key).catch(() => undefined)]);
   const served = names.length > 0 ? `${t('models_served', { names: names.join(', ') })} ` : '';
-  const note = rows === undefined ? 'models_failed' : rows === null ? 'models_none' : 'models_note';
+  const note = planned === undefined ? 'models_failed' : planned === null ? 'models_none' : 'models_note';
   byId('models-note').textContent = served + t(note, { n: PROMPT });
-  if (rows) byId('models-list').replaceChildren(table(bestFirst(rows)));
+  if (planned) byId('models-list').replaceChildren(table(bestFirst(planned.models)));
 }
 
 /** The one that answers, then those that run, then the others; the fastest first. */

@@ -74,6 +74,7 @@ export class Prose {
     }
     const node = el('div', { className: 'block' }, safeNodes(html));
     node.querySelectorAll('pre').forEach(dressCode);
+    node.querySelectorAll('input').forEach((box) => box.setAttribute('aria-label', t(box.checked ? 'task_done' : 'task_open')));
     node.querySelectorAll('table').forEach((table) => {
       const frame = el('div', { className: 'wide' });
       table.replaceWith(frame);

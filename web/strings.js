@@ -52,8 +52,11 @@ export function duration(ms) {
   return t('minutes', { m: Math.floor(seconds / 60), s: seconds % 60 });
 }
 
-/** A time in words in which tenths of a second count. */
-export const shortDuration = (ms) => (ms < 9950 ? t('seconds', { s: Number((ms / 1000).toFixed(1)) }) : duration(ms));
+/** A time in words in which tenths of a second count; less than one of them is said to be that. */
+export function shortDuration(ms) {
+  if (ms < 50) return `< ${t('seconds', { s: 0.1 })}`;
+  return ms < 9950 ? t('seconds', { s: Number((ms / 1000).toFixed(1)) }) : duration(ms);
+}
 
 function fill(root) {
   for (const node of root.querySelectorAll('[data-t]')) node.textContent = t(node.dataset.t);

@@ -89,7 +89,7 @@ function choice({ bytes, logprob }, begin) {
   const shown = { text: visible(lossy(bytes)), percent: percent(Math.exp(logprob)) };
   const node = el('button', { type: 'button', className: 'other', disabled: text === null || text === '' || begin === null },
     el('span', { textContent: shown.text }), el('span', { className: 'quiet', textContent: shown.percent }));
-  node.setAttribute('aria-label', t('token_branch', shown));
+  node.title = t('token_branch', shown);
   node.dataset.action = 'branch';
   node.dataset.begin = begin + text;
   return node;

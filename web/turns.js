@@ -33,7 +33,8 @@ function siblings({ n, of }) {
   };
   const which = el('button', { type: 'button', className: 'quiet-button which', textContent: t('which', { n, of }), title: t('branches') });
   which.dataset.action = 'branches';
-  which.setAttribute('aria-label', t('branches_open', { n, of }));
+  // What is seen is part of the name, for who says what they see.
+  which.setAttribute('aria-label', `${which.textContent}, ${t('branches')}`);
   return el('div', { className: 'siblings' }, arrow('previous', 'previous', n === 1), which, arrow('next', 'next', n === of));
 }
 

@@ -121,7 +121,7 @@ const PICTURES = {
   }],
   'history-desktop': [{ before: branched, viewport: { width: 1300, height: 800 } }, async (page) => { await page.click('#open-history'); await page.locator('.chat-more').last().click(); }],
   'history-phone': [{ ...phone, before: branched }, (page) => page.click('#open-history')],
-  tokens: [{ before: branched }, async (page) => { await page.locator('[data-action=tokens]').click(); await page.locator('.token').nth(7).hover(); }],
+  tokens: [{ before: branched }, async (page) => { await page.locator('[data-action=tokens]').first().click(); await page.locator('.token').nth(7).hover(); }],
   branches: [{ before: branched }, (page) => page.locator('.which').click()],
   models: [{ before: planned }, async (page) => { await page.click('#model'); await page.waitForSelector('.models'); }],
   'models-phone-dark': [{ ...phone, before: planned, colorScheme: 'dark' }, async (page) => { await page.click('#model'); await page.waitForSelector('.models'); }],
