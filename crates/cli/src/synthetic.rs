@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use shoal_base::{Bytes, Prng};
+use shoal_base::Prng;
 use shoal_checkpoint::write::{NewTensor, header};
 use shoal_checkpoint::{Checkpoint, Value};
 use shoal_kernels::profile::Profile;
@@ -268,6 +268,8 @@ impl Filling {
 
 #[cfg(test)]
 mod tests {
+    use shoal_base::Bytes;
+
     use super::*;
 
     #[test]

@@ -13,9 +13,10 @@
 //! (`constraint`).
 //!
 //! Reading order: [`Service`] and [`serve`], `connections`, `worker`, `fields`, `generation`, `tools`, `conversation`, `constraint`, `chat`,
-//! `text`, `messages`, `responses`, `answer`, `guard`, `error`, `metrics`, `log`, `page`, `tls`.
+//! `text`, `messages`, `responses`, `answer`, `cache_miss`, `guard`, `error`, `metrics`, `log`, `page`, `tls`.
 
 mod answer;
+mod cache_miss;
 mod call_texts;
 mod chat;
 mod connections;
@@ -63,11 +64,13 @@ pub use tls::{TlsError, TlsFiles};
 /// Most bytes of a request.
 const BODY_BYTES_MAX: usize = 8 << 20;
 
-/// Memory that a server takes beside its engine at the most: heads of requests, bodies and what is made of them, stored answers.
+/// Memory that a server takes beside its engine at the most: heads of requests, bodies and what is made of them, stored answers,
+/// earlier prompts.
 pub const MEMORY_MAX: u64 = (connections::CONNECTIONS_MAX * connections::HEAD_BYTES_MAX
     + state::BODIES_BYTES_MAX
     + responses_store::BYTES_MAX
-    + call_texts::MEMORY_MAX) as u64;
+    + call_texts::MEMORY_MAX
+    + cache_miss::MEMORY_MAX) as u64;
 
 /// What is served.
 pub struct Service {
@@ -143,7 +146,8 @@ pub fn serve(
     let metrics = Arc::new(Metrics::new(&service.name, service.rates, BLOCK_LEN, engine.blocks().total()));
     let log = Arc::new(Log::new(options.logs));
     let (jobs, worker) =
-        worker::start(engine, Arc::clone(&metrics), Arc::clone(&log)).map_err(Error::Start)?;
+        worker::start(engine, service.tokenizer.clone(), Arc::clone(&metrics), Arc::clone(&log))
+            .map_err(Error::Start)?;
     let state = Arc::new(State::new(service, jobs, metrics, context_len, options));
     let guard =
         Arc::new(guard::Guard { keys: options.keys.clone(), is_loopback: address.ip().is_loopback() });

@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use shoal_base::TokenId;
 use shoal_engine::{Engine, Error, Event, FinishReason, Logprobs, PromptProgress, Request, SequenceId};
-use shoal_text::{AnswerStream, Segment};
+use shoal_text::{AnswerStream, Segment, Tokenizer};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::cache_miss::{Earlier, Miss};
 use crate::log::Log;
 use crate::metrics::Metrics;
 
@@ -97,6 +98,8 @@ pub(crate) struct Done {
     pub(crate) prompt_tokens: usize,
     /// Of those, how many an earlier request had computed.
     pub(crate) cached_tokens: usize,
+    /// Why the others were not known, if there is anything to say.
+    pub(crate) miss: Option<Miss>,
     pub(crate) completion_tokens: usize,
     /// Of those, how many are reasoning.
     pub(crate) reasoning_tokens: usize,
@@ -108,11 +111,20 @@ pub(crate) struct Done {
 /// Starts the thread. It ends when all senders of jobs are gone and every job is done.
 pub(crate) fn start(
     engine: Engine,
+    tokenizer: Tokenizer,
     metrics: Arc<Metrics>,
     log: Arc<Log>,
 ) -> std::io::Result<(Sender<Job>, JoinHandle<()>)> {
     let (sender, jobs) = channel();
-    let worker = Worker { engine, running: HashMap::new(), waiting: VecDeque::new(), metrics, log };
+    let worker = Worker {
+        engine,
+        tokenizer,
+        running: HashMap::new(),
+        waiting: VecDeque::new(),
+        earlier: Earlier::default(),
+        metrics,
+        log,
+    };
     let thread =
         std::thread::Builder::new().name("shoal-engine".to_owned()).spawn(move || worker.run(&jobs))?;
     Ok((sender, thread))
@@ -120,6 +132,11 @@ pub(crate) fn start(
 
 struct Running {
     answer: AnswerStream,
+    /// Of the prompt and, as they come, of the answer.
+    tokens: Vec<TokenId>,
+    /// Tokens of the prompt that are read.
+    read: usize,
+    cache_salt: Vec<u8>,
     request_id: String,
     choice: usize,
     updates: UnboundedSender<(usize, Update)>,
@@ -136,8 +153,11 @@ struct Running {
 
 struct Worker {
     engine: Engine,
+    tokenizer: Tokenizer,
     running: HashMap<SequenceId, Running>,
     waiting: VecDeque<Job>,
+    /// What has ended, to say why a prompt was not known.
+    earlier: Earlier,
     metrics: Arc<Metrics>,
     log: Arc<Log>,
 }
@@ -182,15 +202,12 @@ impl Worker {
     /// Ends what nobody listens to any more.
     fn drop_the_gone(&mut self) {
         self.waiting.retain(|job| !job.updates.is_closed());
-        let engine = &mut self.engine;
-        self.running.retain(|&id, running| {
-            let is_gone = running.updates.is_closed();
-            if is_gone {
-                engine.cancel(id);
-                record(&self.metrics, &self.log, "abort", running, &running.done);
-            }
-            !is_gone
-        });
+        let is_gone = |running: &Running| running.updates.is_closed();
+        for (id, running) in self.running.extract_if(|_, running| is_gone(running)) {
+            self.engine.cancel(id);
+            record(&self.metrics, &self.log, "abort", &running, &running.done);
+            running.remember(&mut self.earlier);
+        }
     }
 
     /// Gives those that wait to the engine, as many as it has room for.
@@ -207,7 +224,8 @@ impl Worker {
                 reports_progress,
                 place,
             } = job;
-            let prompt_tokens = request.prompt.len();
+            let (tokens, cache_salt) = (request.prompt.clone(), request.cache_salt.clone());
+            let prompt_tokens = tokens.len();
             match self.engine.submit(request) {
                 Ok(id) => {
                     let done = Done {
@@ -216,6 +234,7 @@ impl Worker {
                         is_of_new_prompt,
                         prompt_tokens,
                         cached_tokens: 0,
+                        miss: None,
                         completion_tokens: 0,
                         reasoning_tokens: 0,
                         prompt_time: Duration::ZERO,
@@ -224,6 +243,9 @@ impl Worker {
                     let started = Instant::now();
                     let running = Running {
                         answer,
+                        tokens,
+                        read: 0,
+                        cache_salt,
                         request_id,
                         choice,
                         updates,
@@ -248,6 +270,11 @@ impl Worker {
             Event::Prompt(id, progress) => {
                 if let Some(running) = self.running.get_mut(&id) {
                     running.read(progress);
+                    if progress.computed == running.done.prompt_tokens {
+                        let token_bytes = |token| self.tokenizer.token_bytes(token);
+                        let (salt, prompt) = (&running.cache_salt, &running.tokens);
+                        running.done.miss = self.earlier.miss(salt, prompt, progress.cached, token_bytes);
+                    }
                 }
             }
             Event::Logprobs(id, logprobs) => {
@@ -269,6 +296,7 @@ impl Worker {
                     running.place = None;
                     record(&self.metrics, &self.log, "error", &running, &running.done);
                     running.say(Update::Failed(why));
+                    running.remember(&mut self.earlier);
                 }
             }
         }
@@ -287,6 +315,7 @@ impl Worker {
         record(&self.metrics, &self.log, why, &running, &done);
         running.place = None;
         running.say(Update::Done(done));
+        running.remember(&mut self.earlier);
     }
 }
 
@@ -310,7 +339,16 @@ impl Running {
         let _ = self.updates.send((self.choice, update));
     }
 
+    /// Lets later prompts be compared with this.
+    fn remember(mut self, earlier: &mut Earlier) {
+        if self.read < self.done.prompt_tokens {
+            self.tokens.truncate(self.read);
+        }
+        earlier.remember(self.cache_salt, self.done.prompt_tokens, self.tokens);
+    }
+
     fn read(&mut self, tokens: PromptProgress) {
+        self.read = tokens.computed;
         self.done.cached_tokens = tokens.cached;
         if self.reports_progress {
             let (prompt_tokens, time) = (self.done.prompt_tokens, self.started.elapsed());
@@ -326,6 +364,7 @@ impl Running {
         }
         self.first_token.get_or_insert(now);
         self.last_token = now;
+        self.tokens.push(token);
         self.done.completion_tokens += 1;
         let segments = self.answer.push(token);
         self.send(segments);

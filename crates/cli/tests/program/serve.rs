@@ -200,6 +200,31 @@ fn an_answer_is_the_same_whole_in_parts_and_on_the_command_line() {
 }
 
 #[test]
+fn why_a_prompt_was_read_is_said() {
+    let server = Server::start(&[]);
+    let miss = |system: &str, question: &str| {
+        let body = json!({
+            "messages": [{"role": "system", "content": system}, {"role": "user", "content": question}],
+            "max_tokens": 4, "temperature": 0,
+        });
+        server.chat(&body).json()["timings"]["cache_miss"].clone()
+    };
+    assert_eq!(miss("It is noon.", "Tell me a story.")["reason"], "first");
+    assert_eq!(miss("It is noon.", "Tell me a story."), Value::Null, "all of it is known");
+    let differs = miss("It is nine.", "Tell me a story.");
+    assert_eq!(differs["reason"], "differs", "{differs}");
+    let [before, earlier, now] =
+        ["before", "earlier", "now"].map(|name| differs[name].as_str().expect("text"));
+    assert!(before.ends_with("It is n"), "{differs}");
+    assert!(earlier.starts_with("oon.") && now.starts_with("ine."), "{differs}");
+    assert!(differs["lost_tokens"].as_u64() > Some(0) && differs["byte"].as_u64() > Some(6), "{differs}");
+    let anthropic = server.post("/v1/messages", &json!({
+        "system": "It is ten.", "messages": [{"role": "user", "content": "Tell me a story."}], "max_tokens": 4,
+    }));
+    assert_eq!(anthropic.json()["timings"]["cache_miss"]["reason"], "differs");
+}
+
+#[test]
 fn company_changes_no_answer() {
     let server = Server::start(&["--parallel", "4"]);
     let alone: Vec<Value> = (0..4).map(|seed| answer(&server, seed)).collect();

@@ -31,6 +31,7 @@ pub(crate) use text::Text;
 pub(crate) use whole::Answer;
 
 use crate::BODY_BYTES_MAX;
+use crate::cache_miss::Miss;
 use crate::error::ApiError;
 use crate::fields::{Fields, bytes_of_values};
 use crate::generation::Generation;
@@ -111,10 +112,12 @@ pub(crate) struct Head {
 }
 
 /// All answers to a request, in numbers.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) prompt_tokens: usize,
     pub(crate) cached_tokens: usize,
+    /// Of the first prompt, why the others were not known.
+    pub(crate) miss: Option<Miss>,
     pub(crate) completion_tokens: usize,
     pub(crate) reasoning_tokens: usize,
     pub(crate) prompt_time: Duration,
@@ -131,6 +134,7 @@ impl Totals {
         if choice == 0 {
             self.prompt_time = done.prompt_time;
             self.completion_time = done.completion_time;
+            self.miss.clone_from(&done.miss);
         }
         self.completion_tokens += done.completion_tokens;
         self.reasoning_tokens += done.reasoning_tokens;

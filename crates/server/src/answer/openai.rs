@@ -6,6 +6,7 @@ use shoal_engine::{FinishReason, Logprob, Logprobs};
 use shoal_text::Tokenizer;
 
 use super::{Head, Totals};
+use crate::cache_miss::Miss;
 use crate::worker::Progress;
 
 /// What every object of an answer begins with.
@@ -42,7 +43,8 @@ pub(super) fn usage(totals: &Totals) -> Value {
     })
 }
 
-/// How long it took, under the names that llama-server gave these; of several answers, the first.
+/// How long it took, under the names that llama-server gave these, and why the prompt was not known further; of several answers, the
+/// first.
 pub(super) fn timings(totals: &Totals, first_answer_tokens: usize) -> Value {
     let per_second = |tokens: usize, seconds: f64| (seconds > 0.0).then(|| tokens as f64 / seconds);
     let prompt_n = totals.prompt_tokens - totals.cached_tokens;
@@ -51,6 +53,7 @@ pub(super) fn timings(totals: &Totals, first_answer_tokens: usize) -> Value {
     let (prompt_s, predicted_s) = (totals.prompt_time.as_secs_f64(), totals.completion_time.as_secs_f64());
     json!({
         "cache_n": totals.cached_tokens,
+        "cache_miss": totals.miss.as_ref().map(Miss::to_json),
         "prompt_n": prompt_n,
         "prompt_ms": prompt_s * 1e3,
         "prompt_per_second": per_second(prompt_n, prompt_s),
