@@ -53,6 +53,8 @@ fn reader() -> Reader {
         style: PromptStyle::DeepseekV3 { reasoning: Reasoning::ByDefault },
         sampling: SamplingParams::default(),
         rates: None,
+        planner: None,
+        catalogue: None,
     };
     Reader::new(service, 4096)
 }

@@ -19,6 +19,7 @@ mod planner;
 mod profile_table;
 mod resolve;
 mod roofline;
+mod shelf;
 mod synthetic;
 mod terminal;
 

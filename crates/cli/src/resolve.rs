@@ -71,17 +71,23 @@ pub(crate) fn cache(environment: &Environment) -> Cache {
     Cache::new(&environment.cache_dir)
 }
 
+/// Where models are fetched from.
+pub(crate) fn pull_options(environment: &Environment) -> PullOptions {
+    let mut options = PullOptions::default();
+    if let Some(endpoint) = &environment.hf_endpoint {
+        options.hugging_face.clone_from(endpoint);
+    }
+    options.token.clone_from(&environment.hf_token);
+    options
+}
+
 /// The first file of `model`, fetched if it is not here.
 pub(crate) fn fetched(model: &Model, environment: &Environment) -> anyhow::Result<PathBuf> {
     let cache = cache(environment);
     if let Some(path) = cache.locate(model) {
         return Ok(path);
     }
-    let mut options = PullOptions::default();
-    if let Some(endpoint) = &environment.hf_endpoint {
-        options.hugging_face.clone_from(endpoint);
-    }
-    options.token.clone_from(&environment.hf_token);
+    let options = pull_options(environment);
     eprintln!("fetching {} ({}, {})", model.name, model.parameters, model.licence);
     let mut bar = DownloadBar::default();
     let path = pull(model, &cache, &options, &mut |progress| bar.show(&progress));

@@ -1,6 +1,6 @@
 //! The folder of fetched models: `FOLDER/models/NAME/FILE.gguf`, one folder a model, all parts side by side.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Model};
@@ -28,11 +28,35 @@ impl Cache {
             .iter()
             .map(|file| {
                 let path = dir.join(file.file_name().ok()?);
-                let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
+                let metadata = path.metadata().ok().filter(Metadata::is_file)?;
                 file.bytes.is_none_or(|bytes| bytes == metadata.len()).then_some(path)
             })
             .collect();
         paths?.into_iter().next()
+    }
+
+    /// Bytes of a model's files that are here, those of parts too.
+    #[must_use]
+    pub fn held_bytes(&self, model: &Model) -> u64 {
+        let Ok(entries) = self.model_dir(model).read_dir() else { return 0 };
+        entries
+            .filter_map(|entry| entry.ok()?.metadata().ok())
+            .filter(Metadata::is_file)
+            .map(|file| file.len())
+            .sum()
+    }
+
+    /// Deletes the folder of a model with all that is in it; it need not be there.
+    ///
+    /// # Errors
+    /// If the model is being fetched, or the file system refuses.
+    pub fn remove(&self, model: &Model) -> Result<(), Error> {
+        let dir = self.model_dir(model);
+        if !dir.exists() {
+            return Ok(());
+        }
+        let _lock = self.lock(model)?;
+        std::fs::remove_dir_all(&dir).map_err(io_error("delete the folder", &dir))
     }
 
     /// The folder of a model's files.

@@ -13,11 +13,12 @@
 //! (`constraint`).
 //!
 //! Reading order: [`Service`] and [`serve`], `connections`, `worker`, `fields`, `generation`, `tools`, `conversation`, `constraint`, `chat`,
-//! `text`, `messages`, `responses`, `answer`, `cache_miss`, `guard`, `error`, `metrics`, `log`, `page`, `tls`.
+//! `text`, `messages`, `responses`, `answer`, `cache_miss`, `catalogue`, `guard`, `error`, `metrics`, `log`, `page`, `tls`.
 
 mod answer;
 mod cache_miss;
 mod call_texts;
+mod catalogue;
 mod chat;
 mod connections;
 mod constraint;
@@ -47,12 +48,13 @@ use std::sync::atomic::Ordering;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use shoal_base::TokenId;
 use shoal_engine::kv_blocks::BLOCK_LEN;
 use shoal_engine::{Engine, SamplingParams};
 use shoal_text::{PromptStyle, Tokenizer};
 
+pub use catalogue::{Catalogue, CatalogueEntry, CatalogueError, Holding};
 pub use guard::ApiKey;
 use guard::Caller;
 use log::Log;
@@ -88,6 +90,8 @@ pub struct Service {
     pub rates: Option<Rates>,
     /// What else would run on it, if it was measured for that.
     pub planner: Option<Planner>,
+    /// Models that may be fetched, for a server that is reached from its own machine alone.
+    pub catalogue: Option<Arc<dyn Catalogue>>,
 }
 
 /// What a machine gives: what `/metrics` holds the engine's work against.
@@ -128,8 +132,9 @@ pub enum Error {
     Start(#[source] std::io::Error),
 }
 
-/// Answers requests to `engine` that come to `listener` until the process is asked to end (SIGINT or SIGTERM); then lets the answers
-/// that are being written come to their end. A second request to end is obeyed at once.
+/// Answers requests to `engine` that come to `listener` until the process is asked to end (SIGINT or SIGTERM), or another model is asked
+/// for, whose name is given back; then lets the answers that are being written come to their end. A second request to end is obeyed
+/// at once.
 ///
 /// # Errors
 /// If the address cannot be listened to.
@@ -138,7 +143,7 @@ pub fn serve(
     engine: Engine,
     service: Service,
     options: &ServeOptions,
-) -> Result<(), Error> {
+) -> Result<Option<String>, Error> {
     let tls = options.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
     listener.set_nonblocking(true).map_err(Error::Listen)?;
     let address = listener.local_addr().map_err(Error::Listen)?;
@@ -152,13 +157,17 @@ pub fn serve(
     let guard =
         Arc::new(guard::Guard { keys: options.keys.clone(), is_loopback: address.ip().is_loopback() });
     let app = router(Arc::clone(&state), guard, log);
+    let asked = Arc::clone(&state);
     // One thread is enough: all it does is hand text about. The others compute.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(Error::Listen)?;
         let ended = async move {
-            asked_to_end().await;
-            state.is_ready.store(false, Ordering::SeqCst);
+            tokio::select! {
+                () = asked_to_end() => {}
+                () = asked.has_next() => {}
+            }
+            asked.is_ready.store(false, Ordering::SeqCst);
             tokio::spawn(async {
                 asked_to_end().await;
                 std::process::exit(130);
@@ -168,9 +177,38 @@ pub fn serve(
         Ok::<(), Error>(())
     })?;
     drop(runtime);
+    let next = state.next();
+    drop(state);
     // All handles to it are gone now, so the engine's thread ends.
     let _ = worker.join();
-    Ok(())
+    Ok(next)
+}
+
+/// Ends the process if it is asked to end, until this is dropped: for the time in which a model is loaded after another has answered, when
+/// signals are not the system's any more.
+pub struct EndsWhenAsked {
+    _until: tokio::sync::oneshot::Sender<()>,
+}
+
+impl EndsWhenAsked {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// If the system gave no thread, or no way to wait.
+    pub fn new() -> Result<Self, Error> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Start)?;
+        let (until, dropped) = tokio::sync::oneshot::channel::<()>();
+        let wait = async {
+            tokio::select! {
+                () = asked_to_end() => std::process::exit(130),
+                _ = dropped => {}
+            }
+        };
+        let thread = std::thread::Builder::new().name("shoal-signals".to_owned());
+        thread.spawn(move || runtime.block_on(wait)).map_err(Error::Start)?;
+        Ok(Self { _until: until })
+    }
 }
 
 /// Understands requests and answers none: for fuzzing, and for who wants to know what a request comes to.
@@ -228,6 +266,11 @@ fn router(state: Arc<State>, guard: Arc<guard::Guard>, log: Arc<Log>) -> Router 
         .route("/v1/models/{id}", get(models::one))
         .route("/models", get(models::list))
         .route("/v1/plan", get(plan::show))
+        .route("/v1/catalogue", get(catalogue::list))
+        .route("/v1/catalogue/{name}", delete(catalogue::remove))
+        .route("/v1/catalogue/{name}/fetch", post(catalogue::fetch))
+        .route("/v1/catalogue/{name}/pause", post(catalogue::pause))
+        .route("/v1/catalogue/{name}/serve", post(catalogue::serve))
         .route("/v1/embeddings", post(models::no_embeddings))
         .route("/health", get(models::health))
         .route("/ready", get(models::ready))

@@ -9,7 +9,7 @@ use shoal_base::TokenId;
 use shoal_engine::SamplingParams;
 use shoal_text::tools::CallFormat;
 use shoal_text::{GrammarCompiler, PromptStyle, Tokenizer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::call_texts::CallTexts;
 use crate::error::ApiError;
@@ -17,7 +17,7 @@ use crate::guard::Caller;
 use crate::metrics::Metrics;
 use crate::responses_store::ResponseStore;
 use crate::worker::{Job, Place};
-use crate::{Planner, ServeOptions, Service};
+use crate::{Catalogue, Planner, ServeOptions, Service};
 
 /// Memory for the bodies of all requests together, until they are understood: of the longest ones, nearly four.
 pub(crate) const BODIES_BYTES_MAX: usize = 32 << 20;
@@ -43,6 +43,11 @@ pub(crate) struct State {
     pub(crate) metrics: Arc<Metrics>,
     /// What would run here.
     pub(crate) planner: Option<Planner>,
+    /// What may be fetched.
+    pub(crate) catalogue: Option<Arc<dyn Catalogue>>,
+    /// The model that is to answer instead, and who waits for it.
+    next: Mutex<Option<String>>,
+    has_next: Notify,
     jobs: mpsc::Sender<Job>,
     places: Arc<Semaphore>,
     places_per_key: usize,
@@ -62,7 +67,7 @@ impl State {
         context_len: usize,
         options: &ServeOptions,
     ) -> Self {
-        let Service { name, aliases, tokenizer, style, sampling, planner, .. } = service;
+        let Service { name, aliases, tokenizer, style, sampling, planner, catalogue, .. } = service;
         let ids = (0..tokenizer.vocab_len() as u32).map(TokenId);
         let call_format = style.call_format(&tokenizer);
         let end_tokens = ids.filter(|&id| tokenizer.is_end(id)).collect();
@@ -81,6 +86,9 @@ impl State {
             call_texts: Arc::default(),
             metrics,
             planner,
+            catalogue,
+            next: Mutex::default(),
+            has_next: Notify::new(),
             jobs,
             places: Arc::new(Semaphore::new(options.places)),
             places_per_key: options.places_per_key,
@@ -133,6 +141,23 @@ impl State {
             self.is_ready.store(false, Ordering::SeqCst);
             ApiError::internal("the engine has ended".to_owned())
         })
+    }
+
+    /// Lets the model called `name` answer, after what runs.
+    pub(crate) fn change_to(&self, name: String) {
+        self.is_ready.store(false, Ordering::SeqCst);
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
+        self.has_next.notify_one();
+    }
+
+    /// Waits until another model is to answer.
+    pub(crate) async fn has_next(&self) {
+        self.has_next.notified().await;
+    }
+
+    /// The model that is to answer instead.
+    pub(crate) fn next(&self) -> Option<String> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// What makes grammars for this model.

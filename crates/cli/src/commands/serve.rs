@@ -3,12 +3,12 @@
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use shoal_engine::kv_files::KvFiles;
 use shoal_engine::{Engine, EngineOptions};
-use shoal_hub::Catalogue;
-use shoal_server::{ApiKey, ServeOptions, Service, TlsFiles, serve};
+use shoal_server::{ApiKey, Catalogue, EndsWhenAsked, ServeOptions, Service, TlsFiles, serve};
 use shoal_text::PromptStyle;
 
 use crate::args::{SamplingArgs, ServeArgs};
@@ -17,6 +17,8 @@ use crate::environment::Environment;
 use crate::loaded::{Loaded, Measure, Runtime, load};
 use crate::planner::served::planner;
 use crate::resolve::{MINNOW, open_model};
+use crate::shelf::{Shared, Shelf};
+use crate::terminal::sentence;
 
 /// Most bytes of a file with keys.
 const KEYS_BYTES_MAX: u64 = 64 << 10;
@@ -29,22 +31,62 @@ pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result
     // Before anything is loaded: who cannot listen need not wait to be told.
     let listener = TcpListener::bind((args.host, args.port))
         .with_context(|| format!("cannot listen on {}:{}", args.host, args.port))?;
+    let shelf = args.host.is_loopback().then(|| Shelf::new(environment));
+    let mut model = args.model.clone();
+    let mut before = None;
+    let mut is_first = true;
+    loop {
+        match serve_one(model.as_deref(), is_first, &listener, &keys, shelf.as_ref(), args, environment) {
+            Ok(None) => return Ok(()),
+            Ok(Some(next)) => {
+                eprintln!("changing to {next}");
+                before = Some(model.replace(next));
+                is_first = false;
+            }
+            // Better the one before than none.
+            Err(error) => match before.take() {
+                None => return Err(error),
+                Some(previous) => {
+                    eprintln!("{}", sentence(&error));
+                    model = previous;
+                }
+            },
+        }
+    }
+}
+
+/// Serves one model until the process is asked to end, or another model is to answer: then that one's name.
+fn serve_one(
+    model: Option<&str>,
+    is_first: bool,
+    listener: &TcpListener,
+    keys: &[ApiKey],
+    shelf: Option<&Arc<Shelf>>,
+    args: &ServeArgs,
+    environment: &Environment,
+) -> anyhow::Result<Option<String>> {
+    let ends_when_asked = if is_first { None } else { Some(EndsWhenAsked::new()?) };
     let address = listener.local_addr().context("the address that was taken")?;
+    let listener = listener.try_clone().context("cannot share the address")?;
     let sequences = usize::from(args.parallel);
     let runtime = Runtime::new(&args.runtime, Measure::Known, environment)?
         .for_server(sequences, args.kv_dir.is_some())
         .with_drafts(args.draft);
-    let checkpoint = open_model(args.model.as_deref(), environment)?;
+    let checkpoint = open_model(model, environment)?;
     let planner = planner(&checkpoint, &runtime, environment);
     let loaded = load(checkpoint, &runtime)?;
-    let name = served_name(args.model.as_deref(), &loaded);
+    let name = served_name(model, &loaded);
     eprintln!("{}", loaded.division.line());
     let mut options = EngineOptions::for_many(sequences, loaded.context_len);
     options.prefill_chunk = loaded.prefill_chunk;
     options.draft_len = loaded.draft_len;
+    if let Some(shelf) = shelf {
+        shelf.serves(&name);
+    }
     let service = Service {
         name: name.clone(),
         planner,
+        catalogue: shelf.map(|shelf| Arc::new(Shared(Arc::clone(shelf))) as Arc<dyn Catalogue>),
         aliases: args.alias.clone(),
         sampling: sampling(&SamplingArgs::default(), &loaded.style),
         rates: loaded.rates.as_ref().map(|rates| shoal_server::Rates {
@@ -55,29 +97,38 @@ pub(crate) fn run(args: &ServeArgs, environment: &Environment) -> anyhow::Result
         style: if loaded.name == MINNOW { PromptStyle::plain(&loaded.tokenizer) } else { loaded.style },
         tokenizer: loaded.tokenizer,
     };
-    let files = args.tls_cert.clone().zip(args.tls_key.clone());
-    let tls = files.map(|(certificate, key)| TlsFiles { certificate, key });
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let places = sequences + usize::from(args.queue);
-    let places_per_key = args.key_limit.map_or(places, usize::from);
-    let serve_options = ServeOptions { keys, places_per_key, places, tls, logs: args.log };
     let mut engine = Engine::new(loaded.model, options);
     if let (Some(folder), Some(identity)) = (&args.kv_dir, &loaded.identity) {
         let files = KvFiles::open(folder, identity, engine.block_bytes(), args.kv_quota)?;
         eprintln!("{} KV blocks of this model are known in {}", files.count(), folder.display());
         engine = engine.with_files(files);
     }
+    let serve_options = serve_options(args, keys);
+    let scheme = if serve_options.tls.is_some() { "https" } else { "http" };
     eprintln!(
         "serving {name} at {scheme}://{address}/v1, with a page at {scheme}://{address}/ (Ctrl-C ends it)"
     );
+    drop(ends_when_asked);
     Ok(serve(listener, engine, service, &serve_options)?)
+}
+
+fn serve_options(args: &ServeArgs, keys: &[ApiKey]) -> ServeOptions {
+    let files = args.tls_cert.clone().zip(args.tls_key.clone());
+    let places = usize::from(args.parallel) + usize::from(args.queue);
+    ServeOptions {
+        keys: keys.to_vec(),
+        places_per_key: args.key_limit.map_or(places, usize::from),
+        places,
+        tls: files.map(|(certificate, key)| TlsFiles { certificate, key }),
+        logs: args.log,
+    }
 }
 
 /// What clients call the model: as it was called here, or as the file or the folder is.
 fn served_name(asked: Option<&str>, loaded: &Loaded) -> String {
     match asked {
         _ if loaded.name == MINNOW => MINNOW.to_owned(),
-        None => Catalogue::builtin().default_model().name.to_owned(),
+        None => shoal_hub::Catalogue::builtin().default_model().name.to_owned(),
         Some(asked) => {
             let path = Path::new(asked);
             match path.file_stem().filter(|_| path.extension().is_some_and(|ext| ext == "gguf")) {

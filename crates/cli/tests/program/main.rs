@@ -11,6 +11,7 @@ mod plan;
 mod refusals;
 mod safetensors;
 mod serve;
+mod serve_catalogue;
 mod serve_dialects;
 mod serve_dsml;
 mod serve_kv;

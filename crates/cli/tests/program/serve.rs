@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStderr};
+use std::process::{Child, ChildStderr, Command};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +41,20 @@ impl Server {
     /// Where others run as well.
     pub(crate) fn start_at(place: Arc<Place>, model: &str, args: &[&str]) -> Self {
         let args = [&["serve", model, "--port", "0", "--threads", "1"], args].concat();
-        let mut child = place.command(&args).spawn().expect("the program starts");
+        let command = place.command(&args);
+        Self::start_command(place, command)
+    }
+
+    /// Where `hub` is the hub.
+    pub(crate) fn start_with(place: Arc<Place>, model: &str, args: &[&str], hub: &str) -> Self {
+        let args = [&["serve", model, "--port", "0", "--threads", "1"], args].concat();
+        let mut command = place.command(&args);
+        command.env_remove("ALL_PROXY").env("HF_ENDPOINT", hub);
+        Self::start_command(place, command)
+    }
+
+    fn start_command(place: Arc<Place>, mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the program starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut line = String::new();
         let address = loop {
