@@ -3,6 +3,7 @@
 
 import { close, emptyAnswer } from './answer.js';
 import { Conversation } from './conversation.js';
+import { ownOf } from './settings.js';
 import { isObject } from './storage.js';
 
 /** Most messages of one conversation, and most characters of a title. */
@@ -11,9 +12,9 @@ const TITLE_CHARS_MAX = 200;
 /** Most tokens of one answer that keep their probabilities; a longer one forgets them. */
 const TOKENS_MAX = 4000;
 
-export function toRecord({ id, title, isPinned, changed, leaf, messages }) {
+export function toRecord({ id, title, isPinned, own, changed, leaf, messages }) {
   const kept = messages.map((message) => (message.tokens?.length > TOKENS_MAX ? { ...message, tokens: [] } : message));
-  return { id, title, isPinned, changed, leaf, messages: kept };
+  return { id, title, isPinned, own, changed, leaf, messages: kept };
 }
 
 export function fromRecord(value) {
@@ -23,6 +24,7 @@ export function fromRecord(value) {
   if (typeof value.title === 'string') conversation.title = value.title.slice(0, TITLE_CHARS_MAX);
   if (Number.isFinite(value.changed)) conversation.changed = value.changed;
   conversation.isPinned = value.isPinned === true;
+  conversation.own = ownOf(value.own);
   /** Where each message of `value` is now; one that was dropped is where its parent is. */
   const places = [];
   for (const [at, message] of value.messages.slice(0, MESSAGES_MAX).entries()) {

@@ -63,6 +63,7 @@ const ASSETS: &[(&str, &str, &[u8])] = &[
     asset!("maths.js", SCRIPT),
     asset!("models.js", SCRIPT),
     asset!("offline.js", SCRIPT),
+    asset!("own.js", SCRIPT),
     asset!("pace.js", SCRIPT),
     asset!("panels.css", STYLE),
     asset!("panels.js", SCRIPT),
