@@ -20,6 +20,7 @@ import { Follower } from './scroll.js';
 import { requestFields, settings, settingsWith } from './settings.js';
 import { openHelp, wireShortcuts } from './shortcuts.js';
 import { speak, t } from './strings.js';
+import { usualThought } from './thoughts.js';
 import { sentence, turnOf } from './turns.js';
 
 /** How often a conversation is kept while an answer is written, in milliseconds. */
@@ -99,6 +100,7 @@ function showRest() {
   byId('welcome').hidden = turns.length > 0;
   byId('new-chat').disabled = turns.length === 0;
   byId('model').textContent = model;
+  composer.showThinking(model);
   byId('model').hidden = model === '';
   byId('model').setAttribute('aria-label', `${t('models')}: ${model}`);
   byId('welcome-note').textContent = model === '' ? t('welcome_note_bare') : t('welcome_note', { model });
@@ -208,7 +210,10 @@ async function outcome(message) {
     if (message.content !== '' || message.reasoning !== '') asked.push(begunBy(message));
     for await (const chunk of chat({ messages: asked, ...requestFields(held()) }, apiKey(), signal)) {
       apply(message, chunk, performance.now());
-      if (message.firstMs === 0 && ['thinking', 'writing'].includes(message.state)) message.firstMs = performance.now() - start;
+      if (message.firstMs === 0 && ['thinking', 'writing'].includes(message.state)) {
+        message.firstMs = performance.now() - start;
+        message.usualThought = usualThought(library.newest, message.model);
+      }
       pace.soon();
     }
     return { state: 'done' };

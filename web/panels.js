@@ -42,8 +42,8 @@ export function wireFields(fields, valueOf, take) {
 /** Makes the settings' fields show and change the settings; `changed` hears the name of each that was. */
 export function wireSettings(changed) {
   const fields = [
-    ['language', 'language'], ['theme', 'theme'], ['thinking', 'thinking'], ['system', 'system'], ['temperature', 'temperature'], ['topP', 'top-p'],
-    ['maxTokens', 'max-tokens'], ['prefill', 'prefill'], ['tokens', 'tokens'],
+    ['language', 'language'], ['theme', 'theme'], ['system', 'system'], ['temperature', 'temperature'], ['topP', 'top-p'], ['maxTokens', 'max-tokens'],
+    ['prefill', 'prefill'], ['tokens', 'tokens'],
   ];
   const show = wireFields(fields, (name) => settings[name], (name, value) => {
     set(name, value);

@@ -6,9 +6,10 @@ import { Conversation } from './conversation.js';
 import { ownOf } from './settings.js';
 import { isObject } from './storage.js';
 
-/** Most messages of one conversation, and most characters of a title. */
+/** Most messages of one conversation, and most characters of a title and of a model's name. */
 const MESSAGES_MAX = 20_000;
 const TITLE_CHARS_MAX = 200;
+const MODEL_CHARS_MAX = 200;
 /** Most tokens of one answer that keep their probabilities; a longer one forgets them. */
 const TOKENS_MAX = 4000;
 
@@ -50,7 +51,8 @@ function checked(value) {
   answer.content = value.content;
   if (typeof value.reasoning === 'string') answer.reasoning = value.reasoning;
   for (const name of ['reasoningMs', 'reasoningTokens', 'firstMs']) if (Number.isFinite(value[name])) answer[name] = value[name];
-  answer.isCut = value.isCut === true;
+  for (const name of ['isCut', 'isHurried']) answer[name] = value[name] === true;
+  if (typeof value.model === 'string') answer.model = value.model.slice(0, MODEL_CHARS_MAX);
   const names = ['tokens', 'perSecond', 'cached', 'prompt'];
   if (isObject(value.figures) && names.every((name) => Number.isFinite(value.figures[name]))) {
     answer.figures = Object.fromEntries(names.map((name) => [name, value.figures[name]]));

@@ -13,6 +13,11 @@ export const TOKENS_MAX = 1_000_000;
 /** How many likely tokens are asked for beside each that is said. */
 const OTHERS = 5;
 
+/** What a request says of thinking. */
+const THINKING = {
+  auto: {}, on: { thinking: { type: 'enabled' } }, low: { reasoning_effort: 'low' }, max: { reasoning_effort: 'max' }, off: { thinking: { type: 'disabled' } },
+};
+
 const oneOf = (...choices) => (value) => (choices.includes(value) ? value : choices[0]);
 const flag = (value) => value === true;
 
@@ -21,7 +26,7 @@ const CHECKS = {
   // An older page spoke but one Chinese.
   language: (value) => oneOf('auto', 'en', 'zh-Hans', 'zh-Hant')(value === 'zh' ? 'zh-Hans' : value),
   theme: oneOf('system', 'light', 'dark', 'contrast'),
-  thinking: oneOf('auto', 'on', 'off'),
+  thinking: oneOf('auto', 'on', 'low', 'max', 'off'),
   system: (value) => (typeof value === 'string' ? value.slice(0, SYSTEM_CHARS_MAX) : ''),
   temperature: (value) => (Number.isFinite(value) && value >= 0 && value <= TEMPERATURE_MAX ? value : null),
   topP: (value) => (Number.isFinite(value) && value > 0 && value <= TOP_P_MAX ? value : null),
@@ -60,8 +65,7 @@ export const settingsWith = (own) => ({ ...settings, ...own });
 
 /** The fields of a request that settings decide, see `settingsWith`. */
 export function requestFields({ thinking, temperature, topP, maxTokens, tokens }) {
-  const fields = {};
-  if (thinking !== 'auto') fields.thinking = { type: thinking === 'on' ? 'enabled' : 'disabled' };
+  const fields = { ...THINKING[thinking] };
   if (temperature !== null) fields.temperature = temperature;
   if (topP !== null) fields.top_p = topP;
   if (maxTokens !== null) fields.max_tokens = maxTokens;

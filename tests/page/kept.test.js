@@ -74,6 +74,7 @@ test('what is kept comes back', () => {
   chat.addQuestion('c2', [{ name: 'x', text: 'y' }], chat.messages[1]);
   chat.title = 'T';
   chat.isPinned = true;
+  Object.assign(chat.messages[1], { model: 'minnow', isHurried: true });
   chat.own = { system: 'S', temperature: 0, topP: 0.5, maxTokens: 9 };
   const back = fromRecord(JSON.parse(JSON.stringify(toRecord(chat))));
   assert.deepEqual(toRecord(back), toRecord(chat));

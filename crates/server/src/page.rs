@@ -80,6 +80,7 @@ const ASSETS: &[(&str, &str, &[u8])] = &[
     asset!("strings.js", SCRIPT),
     asset!("style.css", STYLE),
     asset!("sw.js", SCRIPT),
+    asset!("thoughts.js", SCRIPT),
     asset!("token-view.js", SCRIPT),
     asset!("turns.js", SCRIPT),
     asset!("vendor/highlight/bash.min.js", SCRIPT),
