@@ -5,6 +5,8 @@
 export function emptyAnswer() {
   return {
     role: 'assistant',
+    /** Who answers. */
+    model: '',
     /** waiting, reading (the prompt), thinking or writing; at the end done, stopped or failed. */
     state: 'waiting',
     content: '',
@@ -12,6 +14,8 @@ export function emptyAnswer() {
     /** How long the model thought, in milliseconds, and in tokens: while it thinks, in pieces that came. */
     reasoningMs: 0,
     reasoningTokens: 0,
+    /** Whether the reader ended its thoughts. */
+    isHurried: false,
     /** How long its first token took, in milliseconds; 0 if it never came. */
     firstMs: 0,
     /** `{ read, total }` tokens of the prompt, while it is read. */
@@ -32,6 +36,7 @@ export const isOpen = (message) => ['waiting', 'reading', 'thinking', 'writing']
 /** Changes `message` by one `chunk` that came at `now` (milliseconds, from any start). */
 export function apply(message, chunk, now) {
   const { prompt_progress: progress, usage, timings } = chunk;
+  if (typeof chunk.model === 'string') message.model = chunk.model;
   if (progress && ['waiting', 'reading'].includes(message.state)) {
     message.state = 'reading';
     message.progress = { read: number(progress.processed), total: number(progress.total) };
@@ -76,6 +81,7 @@ export function tick(message, now) {
 export function reopen(message, now) {
   tick(message, now);
   message.state = 'waiting';
+  message.isHurried = true;
   delete message.thinkingSince;
 }
 
@@ -86,6 +92,7 @@ export function close(message, state, now, error = null) {
   message.progress = null;
   message.error = error;
   delete message.thinkingSince;
+  delete message.usualThought;
 }
 
 const number = (value) => (Number.isFinite(value) ? value : 0);

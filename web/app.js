@@ -12,13 +12,15 @@ import { History } from './history.js';
 import { Library } from './library.js';
 import { openModels } from './models.js';
 import { keepOffline } from './offline.js';
+import { Own } from './own.js';
 import { Pace } from './pace.js';
 import { apiKey, askForKey, wireDialogs, wireSettings } from './panels.js';
 import { Prefill } from './prefill.js';
 import { Follower } from './scroll.js';
-import { requestFields, settings } from './settings.js';
+import { requestFields, settings, settingsWith } from './settings.js';
 import { openHelp, wireShortcuts } from './shortcuts.js';
 import { speak, t } from './strings.js';
+import { usualThought } from './thoughts.js';
 import { sentence, turnOf } from './turns.js';
 
 /** How often a conversation is kept while an answer is written, in milliseconds. */
@@ -53,7 +55,7 @@ const composer = new Composer({
   refuse: (words) => say(words, true),
 });
 const forecast = new Forecast(wanted, apiKey);
-const prefill = new Prefill(() => (settings.prefill && wanted()?.isDraft ? { messages: wanted().messages, ...requestFields() } : null), apiKey);
+const prefill = new Prefill(() => (settings.prefill && wanted()?.isDraft ? { messages: wanted().messages, ...requestFields(held()) } : null), apiKey);
 const history = new History(library, () => conversation, {
   open: (id) => switchTo(() => library.load(id)),
   changed: () => showRest(),
@@ -61,6 +63,7 @@ const history = new History(library, () => conversation, {
   say,
 });
 const branches = new Branches(choose);
+const own = new Own(() => conversation.own, changedOwn);
 const pace = new Pace(() => {
   turns.at(-1)?.update();
   follower.follow();
@@ -97,9 +100,11 @@ function showRest() {
   byId('welcome').hidden = turns.length > 0;
   byId('new-chat').disabled = turns.length === 0;
   byId('model').textContent = model;
+  composer.showThinking(model);
   byId('model').hidden = model === '';
   byId('model').setAttribute('aria-label', `${t('models')}: ${model}`);
   byId('welcome-note').textContent = model === '' ? t('welcome_note_bare') : t('welcome_note', { model });
+  own.show();
   document.title = turns.length > 0 ? `${conversation.name} · shoal` : 'shoal';
   if (news === 0) showNotice(library.isKept ? '' : t('not_kept'));
 }
@@ -142,12 +147,15 @@ function typed() {
   if (settings.prefill && !live) prefill.typed();
 }
 
+/** The settings as they hold in this conversation. */
+const held = () => settingsWith(conversation.own);
+
 /** What would be sent now, and how much of it the server knows from the last answer; `null` if there is nothing or no turn for it. */
 function wanted() {
   const { text, files, edited } = composer;
   const isDraft = (text !== '' || files.length > 0) && edited?.role !== 'assistant';
   const before = edited ? conversation.pathTo(conversation.parentOf(edited)) : conversation.path;
-  const messages = conversation.toRequest(settings.system, isDraft ? [...before, { role: 'user', content: text, files }] : before);
+  const messages = conversation.toRequest(held().system, isDraft ? [...before, { role: 'user', content: text, files }] : before);
   if (live || !messages.some(({ role }) => role !== 'system')) return null;
   const { figures, reasoning } = before.findLast((message) => message.figures) ?? {};
   // What the model thought is not told again, so there the known part ends.
@@ -198,11 +206,14 @@ async function outcome(message) {
   const { signal } = live;
   const start = performance.now();
   try {
-    const asked = conversation.toRequest(settings.system, conversation.pathTo(conversation.parentOf(message)));
+    const asked = conversation.toRequest(held().system, conversation.pathTo(conversation.parentOf(message)));
     if (message.content !== '' || message.reasoning !== '') asked.push(begunBy(message));
-    for await (const chunk of chat({ messages: asked, ...requestFields() }, apiKey(), signal)) {
+    for await (const chunk of chat({ messages: asked, ...requestFields(held()) }, apiKey(), signal)) {
       apply(message, chunk, performance.now());
-      if (message.firstMs === 0 && ['thinking', 'writing'].includes(message.state)) message.firstMs = performance.now() - start;
+      if (message.firstMs === 0 && ['thinking', 'writing'].includes(message.state)) {
+        message.firstMs = performance.now() - start;
+        message.usualThought = usualThought(library.newest, message.model);
+      }
       pace.soon();
     }
     return { state: 'done' };
@@ -352,6 +363,14 @@ function changed(setting) {
     forecast.show();
     showPath(true);
   }
+}
+
+/** The conversation is to have `values` of its own. */
+function changedOwn(values) {
+  conversation.own = values;
+  showRest();
+  save();
+  forecast.soon();
 }
 
 function wire() {

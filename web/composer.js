@@ -2,7 +2,13 @@
 // written. Enter sends, but not the Enter that ends the composition of a character (Chinese, Japanese, Korean input).
 
 import { Attachments } from './attachments.js';
+import { set, settings } from './settings.js';
 import { label, t } from './strings.js';
+
+/** How long a model thinks only V4 can be told; others think as they like, or not at all. The server does not say which has degrees, so
+ *  that is left to its name. */
+const DEGREES = ['low', 'max'];
+const hasDegrees = (model) => /(?:^|[^a-z])v4(?![0-9])/i.test(model);
 
 const byId = (id) => document.getElementById(id);
 
@@ -42,6 +48,7 @@ export class Composer {
       this.#fit();
       onType();
     });
+    byId('thinking').addEventListener('input', ({ target }) => set('thinking', target.value));
     byId('cancel-edit').addEventListener('click', () => this.cancelEdit());
     document.addEventListener('keydown', (event) => {
       if (event.key !== 'Escape' || event.defaultPrevented || isComposing(event) || document.querySelector('dialog[open]')) return;
@@ -105,6 +112,14 @@ export class Composer {
     this.#isBusy = isBusy;
     this.showWords();
     this.#send.querySelector('use').setAttribute('href', isBusy ? '#i-stop' : '#i-send');
+  }
+
+  /** Offers what `model` can be told of thinking, and shows what it is told. */
+  showThinking(model) {
+    const field = byId('thinking');
+    const isOffered = (value) => hasDegrees(model) || !DEGREES.includes(value);
+    for (const option of field.options) option.hidden = option.disabled = !isOffered(option.value);
+    field.value = isOffered(settings.thinking) ? settings.thinking : 'on';
   }
 
   /** In the language of the moment. */

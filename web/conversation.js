@@ -17,6 +17,8 @@ export class Conversation {
   /** As the reader has named it. */
   title = '';
   isPinned = false;
+  /** Settings of its own, see `ownOf`. */
+  own = {};
   changed = Date.now();
   messages = [];
   leaf = null;

@@ -4,6 +4,7 @@ import { Conversation } from './conversation.js';
 import { fromRecord, toRecord } from './record.js';
 import { openStore } from './store.js';
 import { drop, isObject, read, write } from './storage.js';
+import { thoughtsOf } from './thoughts.js';
 
 /** Where the page kept its one conversation, and the one before it, until it kept many. */
 const OLD_KEY = 'shoal.conversation';
@@ -11,7 +12,7 @@ const OPEN_KEY = 'shoal.open';
 
 export class Library {
   #store;
-  /** What the list shows of each: `{ id, name, isPinned, changed }`. */
+  /** What the list shows of each: `{ id, name, isPinned, changed }`, and its `thoughts`, see thoughts.js. */
   heads = new Map();
   /** Whether the browser keeps what it is given. */
   isKept = true;
@@ -64,6 +65,11 @@ export class Library {
     return [...this.heads.values()].sort((a, b) => b.isPinned - a.isPinned || b.changed - a.changed);
   }
 
+  /** The last changed first. */
+  get newest() {
+    return [...this.heads.values()].sort((a, b) => b.changed - a.changed);
+  }
+
   async load(id) {
     return fromRecord(await this.#store.get(id).catch(() => null));
   }
@@ -71,7 +77,7 @@ export class Library {
   async save(conversation) {
     if (conversation.messages.length === 0) return;
     const { id, name, isPinned, changed } = conversation;
-    const head = { id, name, isPinned, changed };
+    const head = { id, name, isPinned, changed, thoughts: thoughtsOf(conversation.messages) };
     this.heads.set(id, head);
     try {
       await this.#store.put(toRecord(conversation), head);

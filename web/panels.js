@@ -1,48 +1,55 @@
-// The small dialogs: settings, which take hold as they are changed; the key, which is asked for when the server wants one; and the
+// The small dialogs: settings, which take hold as they are changed (own.js has the part of the conversation); the key, which is asked for when the server wants one; and the
 // question whether something is really meant.
 
-import { set, settings, SYSTEM_CHARS_MAX, TEMPERATURE_MAX, TOKENS_MAX } from './settings.js';
+import { set, settings, SYSTEM_CHARS_MAX, TEMPERATURE_MAX, TOKENS_MAX, TOP_P_MAX } from './settings.js';
 import { read, write } from './storage.js';
 
 const byId = (id) => document.getElementById(id);
 const KEY = 'shoal.key';
 
-/** Makes the settings' fields show and change the settings; `changed` hears the name of each that was. */
-export function wireSettings(changed) {
-  const dialog = byId('settings');
-  const textOf = (field) => field.value;
-  const numberOf = (field) => (field.value === '' ? null : field.valueAsNumber);
-  const isOn = (field) => field.checked;
-  const fields = [
-    ['language', byId('language'), textOf],
-    ['theme', byId('theme'), textOf],
-    ['thinking', byId('thinking'), textOf],
-    ['system', byId('system'), textOf],
-    ['temperature', byId('temperature'), numberOf],
-    ['maxTokens', byId('max-tokens'), numberOf],
-    ['prefill', byId('prefill'), isOn],
-    ['tokens', byId('tokens'), isOn],
-  ];
-  byId('system').maxLength = SYSTEM_CHARS_MAX;
-  byId('temperature').max = TEMPERATURE_MAX;
-  byId('max-tokens').max = TOKENS_MAX;
+const textOf = (field) => field.value;
+const numberOf = (field) => (field.value === '' ? null : field.valueAsNumber);
+const isOn = (field) => field.checked;
+
+/** What fields that are named take at most. */
+const LIMITS = {
+  system: { maxLength: SYSTEM_CHARS_MAX }, temperature: { max: TEMPERATURE_MAX }, topP: { max: TOP_P_MAX }, maxTokens: { max: TOKENS_MAX },
+};
+
+/** Makes `fields`, pairs of a name and the id of its field, show `valueOf(name)` and tell `take(name, value)` of what is put in. Returns
+ *  what shows the values anew. */
+export function wireFields(fields, valueOf, take) {
   const show = () => {
-    for (const [name, field, valueOf] of fields) {
-      if (valueOf === isOn) field.checked = settings[name];
-      else field.value = settings[name] ?? '';
+    for (const [name, id] of fields) {
+      const field = byId(id);
+      if (field.type === 'checkbox') field.checked = valueOf(name);
+      else field.value = valueOf(name) ?? '';
     }
   };
-  for (const [name, field, valueOf] of fields) {
+  for (const [name, id] of fields) {
+    const field = byId(id);
+    Object.assign(field, LIMITS[name]);
+    const read = { checkbox: isOn, number: numberOf }[field.type] ?? textOf;
     field.addEventListener('input', () => {
       // What is half written ("1e") or out of bounds is not taken; the browser says so when the dialog is left.
-      if (!field.validity.valid) return;
-      set(name, valueOf(field));
-      changed(name);
+      if (field.validity.valid) take(name, read(field));
     });
   }
   show();
-  byId('open-settings').addEventListener('click', () => dialog.showModal());
-  dialog.addEventListener('close', show);
+  return show;
+}
+
+/** Makes the settings' fields show and change the settings; `changed` hears the name of each that was. */
+export function wireSettings(changed) {
+  const fields = [
+    ['language', 'language'], ['theme', 'theme'], ['system', 'system'], ['temperature', 'temperature'], ['topP', 'top-p'], ['maxTokens', 'max-tokens'],
+    ['prefill', 'prefill'], ['tokens', 'tokens'],
+  ];
+  const show = wireFields(fields, (name) => settings[name], (name, value) => {
+    set(name, value);
+    changed(name);
+  });
+  byId('settings').addEventListener('close', show);
 }
 
 let key = read('sessionStorage', KEY);

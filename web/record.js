@@ -3,17 +3,19 @@
 
 import { close, emptyAnswer } from './answer.js';
 import { Conversation } from './conversation.js';
+import { ownOf } from './settings.js';
 import { isObject } from './storage.js';
 
-/** Most messages of one conversation, and most characters of a title. */
+/** Most messages of one conversation, and most characters of a title and of a model's name. */
 const MESSAGES_MAX = 20_000;
 const TITLE_CHARS_MAX = 200;
+const MODEL_CHARS_MAX = 200;
 /** Most tokens of one answer that keep their probabilities; a longer one forgets them. */
 const TOKENS_MAX = 4000;
 
-export function toRecord({ id, title, isPinned, changed, leaf, messages }) {
+export function toRecord({ id, title, isPinned, own, changed, leaf, messages }) {
   const kept = messages.map((message) => (message.tokens?.length > TOKENS_MAX ? { ...message, tokens: [] } : message));
-  return { id, title, isPinned, changed, leaf, messages: kept };
+  return { id, title, isPinned, own, changed, leaf, messages: kept };
 }
 
 export function fromRecord(value) {
@@ -23,6 +25,7 @@ export function fromRecord(value) {
   if (typeof value.title === 'string') conversation.title = value.title.slice(0, TITLE_CHARS_MAX);
   if (Number.isFinite(value.changed)) conversation.changed = value.changed;
   conversation.isPinned = value.isPinned === true;
+  conversation.own = ownOf(value.own);
   /** Where each message of `value` is now; one that was dropped is where its parent is. */
   const places = [];
   for (const [at, message] of value.messages.slice(0, MESSAGES_MAX).entries()) {
@@ -48,7 +51,8 @@ function checked(value) {
   answer.content = value.content;
   if (typeof value.reasoning === 'string') answer.reasoning = value.reasoning;
   for (const name of ['reasoningMs', 'reasoningTokens', 'firstMs']) if (Number.isFinite(value[name])) answer[name] = value[name];
-  answer.isCut = value.isCut === true;
+  for (const name of ['isCut', 'isHurried']) answer[name] = value[name] === true;
+  if (typeof value.model === 'string') answer.model = value.model.slice(0, MODEL_CHARS_MAX);
   const names = ['tokens', 'perSecond', 'cached', 'prompt'];
   if (isObject(value.figures) && names.every((name) => Number.isFinite(value.figures[name]))) {
     answer.figures = Object.fromEntries(names.map((name) => [name, value.figures[name]]));

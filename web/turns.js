@@ -7,6 +7,7 @@ import { el, icon } from './dom.js';
 import { dress } from './dress.js';
 import { Prose } from './prose.js';
 import { duration, rounded, shortDuration, t } from './strings.js';
+import { thoughtRest } from './thoughts.js';
 import { TokenView } from './token-view.js';
 
 /** The node of `message`, and what brings it up to date. `place` is which of its siblings it is: `{ n, of }`. */
@@ -119,7 +120,8 @@ class Answer {
     folded.hidden = reasoning.trim() === '';
     if (folded.hidden) return;
     const name = state === 'thinking' ? (n > 0 ? 'thinking_tokens' : 'thinking_now') : (n > 0 ? 'thought_tokens' : 'thought');
-    const words = t(name, { time: duration(reasoningMs), n });
+    const rest = state === 'thinking' ? thoughtRest(this.message) : 0;
+    const words = t(name, { time: duration(reasoningMs), n }) + (rest > 0 ? t('thinking_rest', { time: duration(rest) }) : '');
     if (summary.textContent !== words) summary.textContent = words;
     // Only what is new, so that a reader of long thoughts may select some of them meanwhile.
     if (reasoning.length > this.#reasoningShown) thoughts.append(reasoning.slice(this.#reasoningShown));

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { content, ending, kept, lastAnswer, played, prose, reaches, reasoning, send, stored, withPage } from './browser.js';
+import { answering, content, ending, first, kept, lastAnswer, played, prose, reaches, reasoning, send, stored, withPage } from './browser.js';
 
 const asked = (page) => page.evaluate(() => window.asked.at(-1));
 
@@ -120,4 +120,49 @@ test('tokens are walked through by keyboard', () => withPage({
   await page.waitForFunction(() => document.querySelector('.which')?.textContent === '2 / 2');
   await reaches(page, 'done');
   assert.equal(await prose(page), 'The big!');
+}));
+
+/** What a reader has who asked `usual.length` times before. */
+const before = (...usual) => stored({
+  messages: usual.flatMap((reasoningTokens, i) => [
+    { role: 'user', content: 'q' }, { role: 'assistant', model: 'minnow', content: 'a', state: 'done', reasoning: `${i}`, reasoningMs: 9000, reasoningTokens },
+  ]),
+});
+const thinks = (n) => played({ events: Array(n).fill({ ...reasoning('Hm '), model: 'minnow' }), pause: 40, end: 'hold' });
+const summary = (page) => lastAnswer(page).locator('.thinking summary');
+
+test('while it thinks it is said how much longer, until it is longer than before', () => withPage({ before: first(before(60, 55, 1000), thinks(75)) }, async (page) => {
+  await send(page, 'Go');
+  await page.waitForFunction(() => /^Thinking, \d+ s, \d+ tokens · about \d s more, by your last answers$/.test([...document.querySelectorAll('.thinking summary')].at(-1)?.textContent));
+  await page.waitForFunction(() => /^Thinking, \d+ s, (6[1-9]|7\d) tokens$/.test([...document.querySelectorAll('.thinking summary')].at(-1).textContent));
+}));
+
+test('two earlier thoughts say nothing', () => withPage({ before: first(before(600, 550), thinks(45)) }, async (page) => {
+  await send(page, 'Go');
+  await page.waitForFunction(() => /, 4\d tokens/.test([...document.querySelectorAll('.thinking summary')].at(-1)?.textContent));
+  assert.doesNotMatch(await summary(page).textContent(), /more/);
+}));
+
+test('how long to think is offered where the model can be told', () => withPage({
+  before: first(answering({ '/v1/models': { data: [{ id: 'deepseek-v4-flash' }] } }), played(...Array(5).fill({ events: [content('Yes.'), ending()] }))),
+}, async (page) => {
+  await page.waitForFunction(() => document.getElementById('model').textContent === 'deepseek-v4-flash');
+  const told = {
+    auto: {}, on: { thinking: { type: 'enabled' } }, low: { reasoning_effort: 'low' }, max: { reasoning_effort: 'max' }, off: { thinking: { type: 'disabled' } },
+  };
+  for (const [i, choice] of Object.keys(told).entries()) {
+    await page.selectOption('#thinking', choice);
+    await send(page, 'Go');
+    await page.waitForFunction((n) => document.querySelectorAll('.answer[data-state=done]').length === n, i + 1);
+    const { thinking, reasoning_effort: effort } = await page.evaluate(() => window.asked.at(-1));
+    assert.deepEqual(JSON.parse(JSON.stringify({ thinking, reasoning_effort: effort })), told[choice], choice);
+  }
+}));
+
+test('where it cannot be told, it is not offered', () => withPage({
+  before: first(stored({ thinking: 'max' }, 'shoal.settings'), answering({ '/v1/models': { data: [{ id: 'r1-distill-7b' }] } })),
+}, async (page) => {
+  await page.waitForFunction(() => document.getElementById('model').textContent === 'r1-distill-7b');
+  assert.equal(await page.inputValue('#thinking'), 'on');
+  assert.deepEqual(await page.$$eval('#thinking option:not([disabled])', (all) => all.map(({ value, hidden }) => [value, hidden])), [['auto', false], ['on', false], ['off', false]]);
 }));

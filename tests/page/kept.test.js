@@ -74,6 +74,8 @@ test('what is kept comes back', () => {
   chat.addQuestion('c2', [{ name: 'x', text: 'y' }], chat.messages[1]);
   chat.title = 'T';
   chat.isPinned = true;
+  Object.assign(chat.messages[1], { model: 'minnow', isHurried: true });
+  chat.own = { system: 'S', temperature: 0, topP: 0.5, maxTokens: 9 };
   const back = fromRecord(JSON.parse(JSON.stringify(toRecord(chat))));
   assert.deepEqual(toRecord(back), toRecord(chat));
   assert.deepEqual(said(back.path), ['a', 'b', 'c2']);
@@ -95,6 +97,12 @@ test('whatever storage holds, a conversation comes out or none', () => {
   assert.deepEqual(messages[1], { ...emptyAnswer(), content: 'b', state: 'stopped', parent: 0 });
   assert.deepEqual(messages[2], { ...emptyAnswer(), content: 'c', state: 'failed', error: { code: 'busy', message: 'm' }, parent: 0 });
   assert.deepEqual(messages[3], { role: 'user', content: 'e', parent: null }, 'an answer to nothing is left out');
+});
+
+test('of what a conversation has of its own only good values are taken, and an older record has none', () => {
+  const ownFrom = (own) => fromRecord({ messages: [{ role: 'user', content: 'a' }], own }).own;
+  for (const nothing of [undefined, null, 7, 'x', [], { system: '  ', temperature: null, topP: 0, maxTokens: 1.5, theme: 'dark' }]) assert.deepEqual(ownFrom(nothing), {});
+  assert.deepEqual(ownFrom({ system: 'x'.repeat(20_001), temperature: 3, topP: 1, maxTokens: 1 }), { system: 'x'.repeat(20_000), topP: 1, maxTokens: 1 });
 });
 
 test('a parent always comes before its children, whatever a file says', () => {

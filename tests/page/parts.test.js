@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { apply, close, emptyAnswer, reopen } from '../../web/answer.js';
 import { eventData } from '../../web/sse.js';
+import { thoughtRest, thoughtsOf, usualThought } from '../../web/thoughts.js';
 
 async function eventsOf(bytes, size) {
   const parts = [];
@@ -37,7 +38,7 @@ test('whoever stops listening lets go of the stream', async () => {
 
 test('chunks make an answer', () => {
   const answer = emptyAnswer();
-  apply(answer, { choices: [{ delta: { role: 'assistant', content: '' } }] }, 0);
+  apply(answer, { model: 'minnow', choices: [{ delta: { role: 'assistant', content: '' } }] }, 0);
   assert.equal(answer.state, 'waiting');
   apply(answer, { choices: [{ delta: {} }], prompt_progress: { total: 100, cache: 10, processed: 40, time_ms: 5 } }, 100);
   assert.deepEqual([answer.state, answer.progress], ['reading', { read: 40, total: 100 }]);
@@ -52,7 +53,7 @@ test('chunks make an answer', () => {
   }, 9000);
   close(answer, 'done', 9000);
   assert.deepEqual(answer, {
-    ...emptyAnswer(), state: 'done', content: 'Yes', reasoning: 'Hmm.', reasoningMs: 2000, reasoningTokens: 3, isCut: true,
+    ...emptyAnswer(), model: 'minnow', state: 'done', content: 'Yes', reasoning: 'Hmm.', reasoningMs: 2000, reasoningTokens: 3, isCut: true,
     figures: { tokens: 5, perSecond: 7.5, cached: 4, prompt: 9 },
   });
   apply(emptyAnswer(), {}, 0);
@@ -63,12 +64,43 @@ test('thoughts that were ended early stay, and the time of thinking stands still
   const answer = emptyAnswer();
   apply(answer, { choices: [{ delta: { reasoning_content: 'Hm' } }] }, 1000);
   reopen(answer, 4000);
-  assert.deepEqual([answer.state, answer.reasoning, answer.reasoningMs], ['waiting', 'Hm', 3000]);
+  assert.deepEqual([answer.state, answer.reasoning, answer.reasoningMs, answer.isHurried], ['waiting', 'Hm', 3000, true]);
   apply(answer, { choices: [{ delta: {} }], prompt_progress: { total: 9, processed: 9 } }, 5000);
   assert.equal(answer.state, 'reading');
   apply(answer, { choices: [{ delta: { content: 'So.' } }] }, 6000);
   close(answer, 'done', 9000);
   assert.deepEqual([answer.reasoningMs, answer.reasoningTokens, answer.content], [3000, 1, 'So.']);
+});
+
+test('how long a model usually thinks is known from thoughts that ended by themselves', () => {
+  const thought = (reasoning, reasoningTokens, more = {}) => ({ ...emptyAnswer(), model: 'a', content: 'x', reasoning, reasoningTokens, ...more });
+  const messages = [
+    { role: 'user', content: 'q' }, thought('one', 100), thought('one', 100), thought('two', 7, { isHurried: true }), thought('two', 7), thought('three', 8, { content: '' }),
+    thought('four', 300, { model: 'b' }), thought('five', 50, { model: '' }), thought('', 0), thought('six', 200),
+  ];
+  const thoughts = thoughtsOf(messages);
+  assert.deepEqual(thoughts, [{ model: 'a', tokens: 200 }, { model: 'b', tokens: 300 }, { model: 'a', tokens: 100 }]);
+  assert.equal(usualThought([{ thoughts }], 'a'), 0, 'two are too few');
+  const more = [{}, { thoughts: 7 }, { thoughts: [null, { model: 'a', tokens: 'x' }] }, { thoughts: [{ model: 'a', tokens: 900 }] }];
+  assert.equal(usualThought([{ thoughts }, ...more], 'a'), 200);
+  assert.equal(usualThought([{ thoughts }, ...more, { thoughts: [{ model: 'a', tokens: 400 }] }], 'a'), 300);
+  assert.equal(usualThought(Array(5).fill({ thoughts: [{ model: '', tokens: 9 }] }), ''), 0);
+  const old = Array(20).fill({ thoughts: [{ model: 'a', tokens: 9 }] });
+  assert.equal(usualThought([...Array(8).fill({ thoughts: [{ model: 'a', tokens: 5 }] }), ...old], 'a'), 5, 'the newest count');
+  const chat = Array.from({ length: 30 }, (_, i) => thought(`${i}`, i + 1));
+  assert.deepEqual(thoughtsOf(chat).map(({ tokens }) => tokens), [30, 29, 28, 27, 26, 25, 24, 23, 22, 21]);
+});
+
+test('how much longer it thinks is said when it can be, in coarse steps', () => {
+  const rest = (usualThought, reasoningTokens, reasoningMs) => thoughtRest({ usualThought, reasoningTokens, reasoningMs });
+  assert.equal(rest(0, 50, 5000), 0, 'nobody knows');
+  assert.equal(rest(undefined, 50, 5000), 0);
+  assert.equal(rest(100, 9, 5000), 0, 'too early');
+  assert.equal(rest(100, 50, 900), 0, 'too early');
+  assert.equal(rest(100, 50, 5100), 6000);
+  assert.equal(rest(300, 50, 5000), 25_000);
+  assert.equal(rest(1000, 50, 5000), 120_000);
+  assert.equal(rest(100, 100, 9000), 0, 'longer than usual');
 });
 
 test('tokens come with their chances', () => {

@@ -97,6 +97,13 @@ const ask = async (page) => {
   await page.waitForTimeout(1600);
 };
 
+const own = async (page) => {
+  await page.click('#open-settings');
+  await page.click('#scope-chat-name');
+  await page.fill('#own-system', 'You are a marine biologist who answers in two sentences and names the Latin species.');
+  await page.fill('#own-temperature', '0.2');
+};
+
 const PICTURES = {
   'welcome-light': [{}],
   'welcome-phone-chinese': [{ ...phone, locale: 'zh-CN' }],
@@ -112,6 +119,9 @@ const PICTURES = {
   editing: [{ before: english }, (page) => page.click('[data-action=edit]')],
   settings: [{}, (page) => page.click('#open-settings')],
   'settings-phone-dark-chinese': [{ ...phone, colorScheme: 'dark', locale: 'zh-CN' }, (page) => page.click('#open-settings')],
+  'own-settings': [{ before: english }, own],
+  'own-settings-phone-dark': [{ ...phone, before: english, colorScheme: 'dark' }, own],
+  own: [{ before: english }, async (page) => { await own(page); await page.keyboard.press('Escape'); await top(page); }],
   thinking: [{ before: played({ events: Array(60).fill(reasoning('Let me see what keeps a school of fish together. ')), pause: 25, end: 'hold' }) }, async (page) => {
     await page.fill('#draft', 'What is a shoal?');
     await page.keyboard.press('Enter');

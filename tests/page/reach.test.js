@@ -65,6 +65,12 @@ for (const [name, screen] of Object.entries(SCREENS)) {
       assert.ok(await page.$eval(`#${id}`, (dialog) => dialog.scrollWidth <= dialog.clientWidth), `${id} is not too wide`);
       await page.keyboard.press('Escape');
     }
+    await page.click('#open-settings');
+    await page.click('#scope-chat-name');
+    await page.fill('#own-system', 'Be brief.');
+    assert.deepEqual(await violations(page), [], 'settings of this chat');
+    await page.keyboard.press('Escape');
+    assert.deepEqual(await violations(page), [], 'the mark of them');
     await page.click('#open-history');
     await page.click('.chat-more >> nth=0');
     assert.deepEqual(await violations(page), [], 'the list');

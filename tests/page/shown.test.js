@@ -154,6 +154,10 @@ for (const [colorScheme, locale] of FRAMES) {
     await page.click('#open-settings');
     assert.ok(await overflow() <= 0, 'the settings');
     assert.ok(await page.$eval('#settings', (dialog) => dialog.scrollWidth <= dialog.clientWidth));
+    await page.click('#scope-chat-name');
+    await page.fill('#own-system', 'Unbreakable'.repeat(40));
+    assert.ok(await page.$eval('#settings', (dialog) => dialog.scrollWidth <= dialog.clientWidth), 'the settings of this chat');
+    assert.ok(await overflow() <= 0, 'the mark');
     await page.keyboard.press('Escape');
     await page.click('#new-chat');
     await page.waitForSelector('#welcome', { state: 'visible' });
