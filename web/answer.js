@@ -22,6 +22,7 @@ export function emptyAnswer() {
     progress: null,
     /** `{ tokens, perSecond, cached, prompt }`, from the last chunk. */
     figures: null,
+    miss: null,
     /** For each token of the content, if they were asked for: `{ bytes, logprob, others: [{ bytes, logprob }] }`. */
     tokens: [],
     /** Whether the limit of tokens ended it. */
@@ -63,10 +64,21 @@ export function apply(message, chunk, now) {
       prompt: number(usage.prompt_tokens),
       cached: number(usage.prompt_tokens_details?.cached_tokens ?? timings?.cache_n),
       perSecond: number(timings?.predicted_per_second),
+      memoryBytes: number(timings?.memory_bytes_per_token),
+      diskBytes: number(timings?.disk_bytes_per_token),
     };
+    message.miss = missOf(timings?.cache_miss);
     const thought = number(usage.completion_tokens_details?.reasoning_tokens);
     if (thought > 0) message.reasoningTokens = thought;
   }
+}
+
+/** Why a prompt was not known further, of what the server says of it; `null` if it does not. */
+export function missOf(miss) {
+  if (!['first', 'new', 'differs', 'forgotten', 'answer'].includes(miss?.reason)) return null;
+  const text = (name) => (typeof miss[name] === 'string' ? miss[name] : '');
+  const { reason, lost_tokens: lost, byte } = miss;
+  return { reason, lost: number(lost), byte: number(byte), before: text('before'), earlier: text('earlier'), now: text('now') };
 }
 
 const choiceOf = ({ bytes, logprob }) => ({ bytes, logprob });

@@ -19,6 +19,18 @@ export async function modelNames(key) {
   return Array.isArray(list) ? list.map(({ id }) => id).filter((id) => typeof id === 'string') : [];
 }
 
+/** The model that answers: its name, and since when. */
+export const served = async (key) => (await json('/v1/models', key))?.data?.[0] ?? null;
+
+/** The models that can be had by name, and what is here of them. */
+export async function catalogue(key) {
+  const list = (await json('/v1/catalogue', key))?.data;
+  return Array.isArray(list) ? list : null;
+}
+
+/** Does something with a model of the catalogue. */
+export const catalogueAct = (method, path, key) => json(`/v1/catalogue/${path}`, key, { method });
+
 /** How many tokens the model would read of `messages`, which may begin with a system prompt. */
 export async function countTokens(messages, key, signal) {
   const [first, ...rest] = messages;

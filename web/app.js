@@ -2,7 +2,7 @@
 // everything shown is made from them. At most one answer is being written at a time.
 
 import { apply, close, emptyAnswer, reopen, tick } from './answer.js';
-import { ApiError, chat, modelNames, tokenCount } from './api.js';
+import { ApiError, catalogue, chat, modelNames, tokenCount } from './api.js';
 import { Branches } from './branches.js';
 import { Composer } from './composer.js';
 import { begunBy, Conversation } from './conversation.js';
@@ -30,6 +30,8 @@ const READ_OUT_MAX = 600;
 /** How long a button says what it has done, and the page what has happened, in milliseconds. */
 const DONE_SHOWN = 1500;
 const NEWS_SHOWN = 6000;
+/** The name of the model inside the program. */
+const BUILT_IN = 'minnow';
 /** Why an answer is stopped if its thoughts are to end and it is to go on. */
 const NOW = 'now';
 
@@ -37,6 +39,8 @@ const byId = (id) => document.getElementById(id);
 
 let conversation = new Conversation();
 let model = '';
+/** What to have first, as the catalogue has it; `null` if there is nothing to propose. */
+let proposal = null;
 /** What is shown of the branch: for each message its turn, see turns.js. */
 let turns = [];
 /** The `AbortController` of the answer being written, and what settles when that has ended. */
@@ -105,6 +109,10 @@ function showRest() {
   byId('model').setAttribute('aria-label', `${t('models')}: ${model}`);
   byId('welcome-note').textContent = model === '' ? t('welcome_note_bare') : t('welcome_note', { model });
   own.show();
+  byId('first-run').hidden = proposal === null;
+  if (proposal) {
+    byId('first-run-words').textContent = t(proposal.state === 'here' ? 'first_run_here' : 'first_run', proposal);
+  }
   document.title = turns.length > 0 ? `${conversation.name} · shoal` : 'shoal';
   if (news === 0) showNotice(library.isKept ? '' : t('not_kept'));
 }
@@ -135,10 +143,24 @@ function say(text, isSeen = false) {
 async function greet() {
   try {
     [model = ''] = await modelNames(apiKey());
+    proposal = model === BUILT_IN ? await proposed() : null;
   } catch (error) {
     if (error.code === 'key' && (await askForKey())) return greet();
   }
   showRest();
+}
+
+/** The model that this machine should have first, for who has none but the one in the program. */
+const proposed = async () => (await catalogue(apiKey()).catch(() => null))?.find((entry) => entry.proposed) ?? null;
+
+/** Opens the page of models; another one may answer after that. */
+function showModels() {
+  openModels(apiKey(), (name) => {
+    model = name;
+    proposal = null;
+    forecast.forget();
+    showRest();
+  });
 }
 
 /** What stands in the composer has changed. */
@@ -261,6 +283,7 @@ const ACTIONS = {
   idea(button) {
     composer.write(button.textContent);
   },
+  models: showModels,
   now() {
     live?.abort(NOW);
   },
@@ -384,8 +407,8 @@ function wire() {
   const lastOf = (role) => turns.findLast(({ message }) => message.role === role);
   byId('new-chat').addEventListener('click', startAnew);
   byId('latest').addEventListener('click', () => follower.toEnd());
-  byId('model').addEventListener('click', () => openModels(apiKey()));
-  byId('open-models').addEventListener('click', () => openModels(apiKey()));
+  byId('model').addEventListener('click', showModels);
+  byId('open-models').addEventListener('click', showModels);
   byId('open-help').addEventListener('click', openHelp);
   wireShortcuts({
     new: startAnew,

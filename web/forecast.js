@@ -31,6 +31,12 @@ export class Forecast {
     this.#timer = setTimeout(() => this.#ask(), PAUSE);
   }
 
+  /** Another model answers: what was said of the one before holds no more. */
+  forget() {
+    write('sessionStorage', UNPLANNED, false);
+    this.soon();
+  }
+
   async #ask() {
     this.#asking = new AbortController();
     const { signal } = this.#asking;

@@ -1,8 +1,10 @@
-// The page of models: what answers here, and what else would run on this machine and how fast, as the planner has it.
+// The page of models: what answers here, what can be had (shelf.js), and what else would run on this machine and how fast, as the planner has
+// it.
 
 import { modelNames, plan } from './api.js';
 import { el } from './dom.js';
-import { rounded, shortDuration, t } from './strings.js';
+import { showShelf } from './shelf.js';
+import { rounded, shortDuration, size, t } from './strings.js';
 
 /** The prompt that forecasts are made for, in tokens. */
 const PROMPT = 512;
@@ -16,11 +18,12 @@ const BINDS = {
 };
 const VERDICTS = { fits: 'verdict_fits', streams: 'verdict_streams', no: 'verdict_no' };
 
-/** Opens the panel and fills it from the server. */
-export async function openModels(key) {
+/** Opens the panel and fills it from the server; `answers(name)` hears that another model answers now. */
+export async function openModels(key, answers) {
   byId('models-note').textContent = '';
   byId('models-list').replaceChildren();
   byId('models').showModal();
+  showShelf(key, answers);
   const [names, planned] = await Promise.all([modelNames(key).catch(() => []), plan(PROMPT, 0, key).catch(() => undefined)]);
   const served = names.length > 0 ? `${t('models_served', { names: names.join(', ') })} ` : '';
   const note = planned === undefined ? 'models_failed' : planned === null ? 'models_none' : 'models_note';
@@ -60,13 +63,4 @@ function line(row) {
   cells.forEach((cell, i) => { cell.dataset.name = t(COLUMNS[i + 1]); });
   const node = el('tr', { className: runs ? '' : 'runs-not' }, name, ...cells);
   return node;
-}
-
-/** Bytes as people say them. */
-export function size(bytes) {
-  if (!Number.isFinite(bytes)) return '–';
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  let [value, unit] = [bytes, 0];
-  while (value >= 1000 && unit < units.length - 1) [value, unit] = [value / 1000, unit + 1];
-  return `${rounded(value, value < 10 ? 1 : 0)} ${units[unit]}`;
 }

@@ -1,7 +1,7 @@
 // Conversations as they are kept and exchanged, and back. What is read is never trusted: it may come from an older page, another tab, a
 // file, or a curious hand. Whatever it holds, a conversation comes out, or `null`.
 
-import { close, emptyAnswer } from './answer.js';
+import { close, emptyAnswer, missOf } from './answer.js';
 import { Conversation } from './conversation.js';
 import { ownOf } from './settings.js';
 import { isObject } from './storage.js';
@@ -55,8 +55,10 @@ function checked(value) {
   if (typeof value.model === 'string') answer.model = value.model.slice(0, MODEL_CHARS_MAX);
   const names = ['tokens', 'perSecond', 'cached', 'prompt'];
   if (isObject(value.figures) && names.every((name) => Number.isFinite(value.figures[name]))) {
-    answer.figures = Object.fromEntries(names.map((name) => [name, value.figures[name]]));
+    const more = ['memoryBytes', 'diskBytes'].filter((name) => Number.isFinite(value.figures[name]));
+    answer.figures = Object.fromEntries([...names, ...more].map((name) => [name, value.figures[name]]));
   }
+  answer.miss = checkedMiss(value.miss);
   if (Array.isArray(value.tokens) && value.tokens.every(isToken)) answer.tokens = value.tokens.slice(0, TOKENS_MAX);
   const { code, message } = isObject(value.error) ? value.error : {};
   const error = typeof code === 'string' && typeof message === 'string' ? { code, message } : null;
@@ -64,6 +66,12 @@ function checked(value) {
   const state = { done: 'done', failed: error ? 'failed' : 'stopped' }[value.state] ?? 'stopped';
   close(answer, state, 0, state === 'failed' ? error : null);
   return answer;
+}
+
+function checkedMiss(miss) {
+  if (!isObject(miss)) return null;
+  const { reason, lost: lost_tokens, byte, before, earlier, now } = miss;
+  return missOf({ reason, lost_tokens, byte, before, earlier, now });
 }
 
 function checkedQuestion({ content, files }) {

@@ -45,6 +45,15 @@ export function percent(share) {
   return `${rounded(share * 100, share < 0.1 ? 1 : 0)} %`;
 }
 
+/** Bytes as people say them. */
+export function size(bytes) {
+  if (!Number.isFinite(bytes)) return '–';
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let [value, unit] = [bytes, 0];
+  while (value >= 1000 && unit < units.length - 1) [value, unit] = [value / 1000, unit + 1];
+  return `${rounded(value, value < 10 ? 1 : 0)} ${units[unit]}`;
+}
+
 /** A time in words. */
 export function duration(ms) {
   const seconds = Math.round(ms / 1000);

@@ -10,7 +10,7 @@ const SHELL = [
   ...[
     'answer.js', 'api.js', 'app.js', 'attachments.js', 'branches.js', 'composer.js', 'conversation.js', 'diff.js', 'dom.js', 'dress.js', 'early.js',
     'exchange.js', 'forecast.js', 'history.js', 'icon.svg', 'library.js', 'manifest.webmanifest', 'markdown.js', 'maths.js', 'models.js', 'offline.js', 'own.js', 'pace.js',
-    'panels.css', 'panels.js', 'prefill.js', 'prose.css', 'prose.js', 'record.js', 'scroll.js', 'settings.js', 'shortcuts.js', 'sse.js', 'storage.js',
+    'panels.css', 'panels.js', 'prefill.js', 'prose.css', 'prose.js', 'record.js', 'scroll.js', 'settings.js', 'shelf.js', 'shortcuts.js', 'sse.js', 'storage.js',
     'store.js', 'strings.js', 'style.css', 'thoughts.js', 'token-view.js', 'turns.js', 'vendor/marked.esm.js', 'vendor/purify.min.js', 'words-en.js', 'words-zh-hans.js', 'words-zh-hant.js',
   ].map((name) => `/assets/${name}`),
 ];

@@ -6,7 +6,7 @@ import { isOpen } from './answer.js';
 import { el, icon } from './dom.js';
 import { dress } from './dress.js';
 import { Prose } from './prose.js';
-import { duration, rounded, shortDuration, t } from './strings.js';
+import { duration, rounded, shortDuration, size, t } from './strings.js';
 import { thoughtRest } from './thoughts.js';
 import { TokenView } from './token-view.js';
 
@@ -89,6 +89,7 @@ class Answer {
     } else {
       this.#prose.finish(message.content);
       figures.textContent = figuresOf(message);
+      this.#showMiss();
       if (message.error) why.textContent = sentence(message.error);
     }
     this.node.dataset.state = message.state;
@@ -112,6 +113,18 @@ class Answer {
     else prose.replaceWith(this.#tokens.node);
     view.querySelector('span').textContent = t(isShown ? 'token_view' : 'token_view_off');
     if (!isShown) this.#tokens.focus();
+  }
+
+  /** Why the server did not know all of the prompt; that it is the first of its kind needs no words. */
+  #showMiss() {
+    const { foot } = this.#parts;
+    const { miss } = this.message;
+    foot.querySelector('.miss')?.remove();
+    if (!miss || ['first', 'new'].includes(miss.reason)) return;
+    const node = el('details', { className: 'miss' }, el('summary', { textContent: t('why') }), el('p', { textContent: t(`why_${miss.reason}`, miss) }));
+    const place = (name, text) => [el('dt', { textContent: t(name) }), el('dd', {}, el('span', { textContent: miss.before }), el('mark', { textContent: text }))];
+    if (miss.reason === 'differs') node.append(el('dl', {}, ...place('why_before', miss.earlier), ...place('why_now', miss.now)));
+    foot.append(node);
   }
 
   #updateThinking() {
@@ -148,11 +161,13 @@ function figuresOf({ figures, state, isCut, firstMs }) {
   if (state === 'stopped') parts.push(t('stopped'));
   if (isCut) parts.push(t('cut'));
   if (figures) {
-    const { tokens, perSecond, cached, prompt } = figures;
+    const { tokens, perSecond, cached, prompt, memoryBytes = 0, diskBytes = 0 } = figures;
     parts.push(tokens === 1 ? t('token') : t('tokens', { n: tokens }));
     // Below ten the first decimal says something.
     if (perSecond > 0) parts.push(t('rate', { n: rounded(perSecond, perSecond < 10 ? 1 : 0) }));
     if (firstMs > 0) parts.push(t('first', { time: shortDuration(firstMs) }));
+    if (memoryBytes > 0) parts.push(t('read_memory', { size: size(memoryBytes) }));
+    if (diskBytes > 0) parts.push(t('read_disk', { size: size(diskBytes) }));
     if (cached > 0) parts.push(t('cached', { n: cached, prompt }));
   }
   return parts.join(' · ');

@@ -57,7 +57,8 @@ closing() {
 start() {
   local log=$scratch/$1.log until_s=$((SECONDS + start_s))
   shift
-  "$binary" serve "$model" --port 0 "$@" >"$log" 2>&1 &
+  # What is asked at random must not reach this machine's own models, nor a hub.
+  SHOAL_CACHE=$scratch/cache HF_ENDPOINT=http://127.0.0.1:1 "$binary" serve "$model" --port 0 "$@" >"$log" 2>&1 &
   servers+=($!)
   address=
   while [ $SECONDS -lt $until_s ]; do

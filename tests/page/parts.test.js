@@ -48,13 +48,15 @@ test('chunks make an answer', () => {
   apply(answer, { choices: [{ delta: { content: 'Yes' } }] }, 3000);
   apply(answer, { choices: [{ delta: {}, finish_reason: 'length' }], usage: null }, 9000);
   apply(answer, {
-    choices: [], timings: { predicted_per_second: 7.5 },
+    choices: [],
+    timings: { predicted_per_second: 7.5, memory_bytes_per_token: 2e6, cache_miss: { reason: 'differs', lost_tokens: 3, byte: 7, before: 'a', earlier: 'b', now: 7 } },
     usage: { completion_tokens: 5, prompt_tokens: 9, prompt_tokens_details: { cached_tokens: 4 }, completion_tokens_details: { reasoning_tokens: 3 } },
   }, 9000);
   close(answer, 'done', 9000);
   assert.deepEqual(answer, {
     ...emptyAnswer(), model: 'minnow', state: 'done', content: 'Yes', reasoning: 'Hmm.', reasoningMs: 2000, reasoningTokens: 3, isCut: true,
-    figures: { tokens: 5, perSecond: 7.5, cached: 4, prompt: 9 },
+    figures: { tokens: 5, perSecond: 7.5, cached: 4, prompt: 9, memoryBytes: 2e6, diskBytes: 0 },
+    miss: { reason: 'differs', lost: 3, byte: 7, before: 'a', earlier: 'b', now: '' },
   });
   apply(emptyAnswer(), {}, 0);
   apply(emptyAnswer(), { choices: 'x', usage: 7, prompt_progress: true }, 0);

@@ -80,6 +80,14 @@ const planned = answering({
   },
   '/v1/messages/count_tokens': { input_tokens: 1530 }, '/tokenize': { tokens: Array(812).fill(1) },
 });
+const had = (name, description, parameters, memory, state, more = {}) => ({
+  name, description, parameters, memory, licence: 'MIT', state, here_bytes: 0, total_bytes: null, bytes_per_s: null, error: null, served: false, proposed: false, ...more,
+});
+const shelf = answering({ '/v1/catalogue': { object: 'list', data: [
+  had('smollm2-135m', 'SmolLM2 135M Instruct, Q4_1: small and quick, for trying things out', '135M', '0.2 GiB', 'here', { here_bytes: 9.8e7, total_bytes: 9.8e7 }),
+  had('r1-distill-qwen-7b', 'DeepSeek-R1\'s reasoning taught to Qwen-7B, Q4_K_M', '7.6B', '5.5 GiB', 'fetching', { here_bytes: 1.9e9, total_bytes: 4.7e9, bytes_per_s: 3.1e7 }),
+  had('r1-distill-llama-8b', 'DeepSeek-R1\'s reasoning taught to Llama-8B, Q4_K_M', '8.0B', '6 GiB', 'absent', { proposed: true }),
+] } });
 const failed = stored({
   messages: [
     { role: 'user', content: 'And then?' },
@@ -133,6 +141,9 @@ const PICTURES = {
   'history-phone': [{ ...phone, before: branched }, (page) => page.click('#open-history')],
   tokens: [{ before: branched }, async (page) => { await page.locator('[data-action=tokens]').first().click(); await page.locator('.token').nth(7).hover(); }],
   branches: [{ before: branched }, (page) => page.locator('.which').click()],
+  'models-shelf': [{ before: first(planned, shelf) }, async (page) => { await page.click('#model'); await page.waitForSelector('#shelf-near li'); }],
+  'first-run': [{ before: shelf }],
+  'first-run-phone': [{ ...phone, before: shelf, locale: 'zh-CN' }],
   models: [{ before: planned }, async (page) => { await page.click('#model'); await page.waitForSelector('.models'); }],
   'models-phone-dark': [{ ...phone, before: planned, colorScheme: 'dark' }, async (page) => { await page.click('#model'); await page.waitForSelector('.models'); }],
   composer: [{ before: first(english, planned) }, async (page) => {

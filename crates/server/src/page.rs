@@ -73,6 +73,7 @@ const ASSETS: &[(&str, &str, &[u8])] = &[
     asset!("record.js", SCRIPT),
     asset!("scroll.js", SCRIPT),
     asset!("settings.js", SCRIPT),
+    asset!("shelf.js", SCRIPT),
     asset!("shortcuts.js", SCRIPT),
     asset!("sse.js", SCRIPT),
     asset!("storage.js", SCRIPT),

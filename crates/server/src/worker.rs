@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use shoal_base::TokenId;
-use shoal_engine::{Engine, Error, Event, FinishReason, Logprobs, PromptProgress, Request, SequenceId};
+use shoal_engine::{
+    Engine, Error, Event, FinishReason, Logprobs, PromptProgress, Request, SequenceId, StepReport,
+};
 use shoal_text::{AnswerStream, Segment, Tokenizer};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
@@ -103,9 +105,34 @@ pub(crate) struct Done {
     pub(crate) completion_tokens: usize,
     /// Of those, how many are reasoning.
     pub(crate) reasoning_tokens: usize,
+    pub(crate) read: Read,
     /// From the first step to the first token, and from there to the end.
     pub(crate) prompt_time: Duration,
     pub(crate) completion_time: Duration,
+}
+
+/// What was read of weights while an answer was written, in steps that read no prompt, for tokens of all answers that were in them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Read {
+    tokens: usize,
+    memory_bytes: u64,
+    disk_bytes: u64,
+}
+
+impl Read {
+    fn add(&mut self, report: &StepReport) {
+        if report.prefill_tokens == 0 {
+            self.tokens += report.decode_tokens;
+            self.memory_bytes += report.work.weight_bytes;
+            self.disk_bytes += report.traffic.read_bytes;
+        }
+    }
+
+    /// Bytes for a token from memory and from the drive; `None` if there was none.
+    pub(crate) fn per_token(&self) -> Option<[f64; 2]> {
+        let per_token = |bytes: u64| bytes as f64 / self.tokens as f64;
+        (self.tokens > 0).then(|| [self.memory_bytes, self.disk_bytes].map(per_token))
+    }
 }
 
 /// Starts the thread. It ends when all senders of jobs are gone and every job is done.
@@ -175,6 +202,8 @@ impl Worker {
             let start = Instant::now();
             let (events, report) = self.engine.step();
             self.engine.took(start.elapsed(), &report);
+            let writing = self.running.values_mut().filter(|running| running.first_token.is_some());
+            writing.for_each(|running| running.done.read.add(&report));
             events.into_iter().for_each(|event| self.tell(event));
             self.engine.save_blocks();
             self.metrics.stepped(&report, &self.engine, self.running.len(), self.waiting.len());
@@ -237,6 +266,7 @@ impl Worker {
                         miss: None,
                         completion_tokens: 0,
                         reasoning_tokens: 0,
+                        read: Read::default(),
                         prompt_time: Duration::ZERO,
                         completion_time: Duration::ZERO,
                     };

@@ -222,6 +222,9 @@ fn why_a_prompt_was_read_is_said() {
         });
         server.chat(&body).json()["timings"]["cache_miss"].clone()
     };
+    let read = server.chat(&story(8)).json()["timings"].clone();
+    assert!(read["memory_bytes_per_token"].as_f64() > Some(1e5), "{read}");
+    assert_eq!(read["disk_bytes_per_token"], 0.0, "all of minnow is in memory");
     assert_eq!(miss("It is noon.", "Tell me a story.")["reason"], "first");
     assert_eq!(miss("It is noon.", "Tell me a story."), Value::Null, "all of it is known");
     let differs = miss("It is nine.", "Tell me a story.");

@@ -38,7 +38,7 @@ use crate::generation::Generation;
 use crate::guard::Caller;
 use crate::log::RequestId;
 use crate::state::{State, now};
-use crate::worker::{Done, Job, Piece, Place, Progress, Update};
+use crate::worker::{Done, Job, Piece, Place, Progress, Read, Update};
 
 /// How long the body of a request may take.
 const BODY_TIME_MAX: Duration = Duration::from_secs(30);
@@ -120,6 +120,8 @@ pub(crate) struct Totals {
     pub(crate) miss: Option<Miss>,
     pub(crate) completion_tokens: usize,
     pub(crate) reasoning_tokens: usize,
+    /// While the first answer was written.
+    pub(crate) read: Read,
     pub(crate) prompt_time: Duration,
     pub(crate) completion_time: Duration,
 }
@@ -135,6 +137,7 @@ impl Totals {
             self.prompt_time = done.prompt_time;
             self.completion_time = done.completion_time;
             self.miss.clone_from(&done.miss);
+            self.read = done.read;
         }
         self.completion_tokens += done.completion_tokens;
         self.reasoning_tokens += done.reasoning_tokens;

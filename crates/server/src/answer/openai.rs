@@ -43,7 +43,7 @@ pub(super) fn usage(totals: &Totals) -> Value {
     })
 }
 
-/// How long it took, under the names that llama-server gave these, and why the prompt was not known further; of several answers, the
+/// How long it took, under the names that llama-server gave these, why the prompt was not known further, and what was read for a token; of several answers, the
 /// first.
 pub(super) fn timings(totals: &Totals, first_answer_tokens: usize) -> Value {
     let per_second = |tokens: usize, seconds: f64| (seconds > 0.0).then(|| tokens as f64 / seconds);
@@ -60,6 +60,8 @@ pub(super) fn timings(totals: &Totals, first_answer_tokens: usize) -> Value {
         "predicted_n": predicted_n,
         "predicted_ms": predicted_s * 1e3,
         "predicted_per_second": per_second(predicted_n, predicted_s),
+        "memory_bytes_per_token": totals.read.per_token().map(|[memory, _]| memory),
+        "disk_bytes_per_token": totals.read.per_token().map(|[_, disk]| disk),
     })
 }
 
