@@ -10,7 +10,7 @@
 //! it *differs* from some byte on, or the rows were not there any more: *forgotten*, or those of an *answer*, which some models
 //! compute again. One's own conversations are compared with one's own alone, as the cache does (`salt`).
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use serde_json::{Value, json};
 use shoal_base::TokenId;
@@ -22,6 +22,13 @@ const TOKENS_MAX: usize = 1 << 20;
 
 /// Memory that they take at most.
 pub(crate) const MEMORY_MAX: usize = TOKENS_MAX * size_of::<TokenId>();
+
+/// As many tokens at the beginning are no accident.
+const TOGETHER: usize = 32;
+
+/// Tokens that are compared as a whole where texts may say the same again, and how many times at most.
+const STRETCH: usize = 4;
+const STRETCHES_MAX: usize = 4096;
 
 /// Bytes that are shown before and after the place where two prompts part.
 const BEFORE: usize = 32;
@@ -80,9 +87,10 @@ impl Earlier {
         }
         let own = self.0.iter().filter(|one| one.salt == salt);
         let nearest = own.map(|one| (shared_len(&one.tokens, prompt), one)).max_by_key(|(len, _)| *len);
-        let Some((shared, earlier)) = nearest.filter(|(shared, _)| *shared > 0) else {
+        let Some((shared, earlier)) = nearest.filter(|(shared, one)| is_of_one(&one.tokens, prompt, *shared))
+        else {
             // What is known from before this server began is not remembered here.
-            return (cached == 0).then_some(Miss { why: Why::First, shared: 0, lost: 0 });
+            return (cached < TOGETHER).then_some(Miss { why: Why::First, shared: 0, lost: 0 });
         };
         let there = shared.min(wanted);
         // A model may want to go on from the end of a block.
@@ -114,6 +122,18 @@ impl Earlier {
             sum -= self.0.pop_front().map_or(0, |one| one.tokens.len());
         }
     }
+}
+
+/// Whether two texts, of which the first `shared` tokens are the same, are of one conversation: all begin with the same few marks, but these go on
+/// together for a while or, after what differs, say for the most part the same again.
+fn is_of_one(earlier: &[TokenId], now: &[TokenId], shared: usize) -> bool {
+    if shared == 0 || shared >= TOGETHER {
+        return shared > 0;
+    }
+    let said: HashSet<&[TokenId]> = earlier[shared..].windows(STRETCH).take(STRETCHES_MAX).collect();
+    let stretches = || now[shared..].windows(STRETCH).take(STRETCHES_MAX);
+    let again = stretches().filter(|stretch| said.contains(stretch)).count();
+    shared == earlier.len() || shared == now.len() || 2 * again > stretches().count()
 }
 
 fn shared_len(a: &[TokenId], b: &[TokenId]) -> usize {
@@ -236,7 +256,12 @@ mod tests {
             "others' conversations say nothing"
         );
         assert_eq!(why(&earlier, b"", &prompt, prompt.len() - 1), Value::Null, "all was known");
-        assert_eq!(why(&earlier, b"", "unheard of", 5), Value::Null, "known from elsewhere");
+        assert_eq!(why(&earlier, b"", &"unheard of ".repeat(9), 50), Value::Null, "known from elsewhere");
+
+        let letters = "you and me are two others.";
+        assert_eq!(why(&earlier, b"", letters, 0)["reason"], "first", "a few letters are no conversation");
+        let early = format!("you are the fish. {}", &prompt[16..]);
+        assert_eq!(why(&earlier, b"", &early, 8)["reason"], "differs", "and then says the same again");
 
         let later = format!("{system}it is nine. what is a shoal");
         let differs = why(&earlier, b"", &later, system.len());
@@ -253,13 +278,15 @@ mod tests {
         let words: [&[u8]; 5] = [b"one ", b"two", b"twelve", "鱼".as_bytes(), &"鱼".as_bytes()[..2]];
         let token_bytes = |token: TokenId| words[token.idx()];
         let mut earlier = Earlier::default();
-        earlier.remember(Vec::new(), 2, [0, 1].map(TokenId).to_vec());
-        let miss = earlier.miss(b"", &[0, 2, 3, 4].map(TokenId), 1, token_bytes).expect("a miss").to_json();
+        let together = vec![TokenId(0); TOGETHER];
+        earlier.remember(Vec::new(), 2, [&*together, &[TokenId(1)]].concat());
+        let now = [&*together, &[2, 3, 4].map(TokenId)].concat();
+        let miss = earlier.miss(b"", &now, 32, token_bytes).expect("a miss").to_json();
         assert_eq!(
             (&miss["byte"], &miss["earlier"], &miss["now"]),
-            (&6.into(), &"o".into(), &"elve鱼".into())
+            (&130.into(), &"o".into(), &"elve鱼".into())
         );
-        assert_eq!(miss["shared_tokens"], 1);
+        assert_eq!(miss["shared_tokens"], TOGETHER);
     }
 
     #[test]
