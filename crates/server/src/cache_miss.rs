@@ -271,6 +271,12 @@ mod tests {
         assert_eq!(differs["earlier"].as_str().expect("text")[..8], *"oon. wha");
         assert_eq!(differs["now"], "ine. what is a shoal");
         assert_eq!(differs["lost_tokens"], later.len() - 1 - system.len() - 7);
+        let longer = why(&earlier, b"", &format!("{later}{answer}{answer} and more"), system.len());
+        assert_eq!(
+            longer["lost_tokens"],
+            prompt.len() + answer.len() - system.len() - 7,
+            "as far as the earlier one went"
+        );
     }
 
     #[test]
@@ -298,6 +304,9 @@ mod tests {
             earlier.remember(Vec::new(), 1, vec![TokenId(0); len]);
         }
         assert_eq!((earlier.0.len(), earlier.0[0].tokens.len()), (1, 3), "a longer one takes the place");
+        earlier.remember(b"another".to_vec(), 1, vec![TokenId(0); 2]);
+        earlier.remember(Vec::new(), 1, vec![TokenId(0); 4]);
+        assert_eq!(earlier.0.len(), 2, "but not of another's");
         for first in 1..200 {
             earlier.remember(
                 Vec::new(),
