@@ -101,7 +101,9 @@ impl Slice {
         } else {
             (whole.expert_slots * own.slots_max).div_ceil(whole.expert_count).max(own.slots_min)
         };
-        Ok(Wish { memory: Some(least.with_slots(slots, own.slot)), ..wish })
+        // Where all have a slot, all have one: the program grows a little until the layers are loaded, and one slot less makes all take turns.
+        let memory = if whole.is_resident() { None } else { Some(least.with_slots(slots, own.slot)) };
+        Ok(Wish { memory, ..wish })
     }
 
     /// Tokens per second of the whole model, from those of the layers and from where their time went.
@@ -350,6 +352,7 @@ mod tests {
             let wish = slice.wish_of_part(&all, wish, &part, &part_config).expect("enough memory");
             let some = Division::new("some", &part, &part_config, wish).expect("enough memory");
             assert_eq!(some.prefill_chunk, all.prefill_chunk);
+            assert_eq!(some.is_resident(), all.is_resident(), "{gib} GiB: {some:?} of {all:?}");
             let share = |division: &Division| division.expert_slots as f64 / division.expert_count as f64;
             assert!((share(&some) - share(&all)).abs() < 0.01, "{gib} GiB: {some:?} of {all:?}");
         }
