@@ -74,6 +74,17 @@ export function blocksOf(text) {
   return blocks;
 }
 
+/** The HTML of a list or a table in parts that stand by themselves, items or rows: `{ open, parts, close }`. `null` if `block` is
+ *  something else, or has HTML of the model's that may reach from one part into the next. */
+export function partsOf({ token, html }) {
+  const name = { list: 'items', table: 'rows' }[token.type];
+  if (!name || token[name].length === 0 || /<\/?[a-z]/i.test(token.raw)) return null;
+  const [open] = token.type === 'list' ? /^<[^>]*>\n/.exec(html) : /^[^]*?<tbody>/.exec(html);
+  const close = token.type === 'list' ? `</${token.ordered ? 'ol' : 'ul'}>\n` : '</tbody></table>\n';
+  const parts = token[name].map((part) => htmlOf({ ...token, [name]: [part] }, token.links).slice(open.length, -close.length));
+  return open + parts.join('') + close === html ? { open, parts, close } : null;
+}
+
 const htmlOf = (token, links) => marked.parser(Object.assign([token], { links }));
 
 /** The nodes of `html`, as far as they are harmless. */

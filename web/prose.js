@@ -5,16 +5,20 @@
 //             0                    settled                          length
 //
 // A block is settled once a later one has a whole line: until then the later one may still turn out to belong to it ("2" may
-// become "2." and go on with a list). Links that are defined below their use are the exception; `finish` looks once more
-// at the whole and touches only what differs.
+// become "2." and go on with a list). Links that are defined below their use are the exception; `finish` then looks once more
+// at the whole and touches only what differs. Within the open block, code and the items of a list and the rows of a table stay as far as
+// they are the same, so a long one of them costs its length as well, but for the lexing.
 
-import { blocksOf, safeNodes } from './markdown.js';
+import { blocksOf, partsOf, safeNodes } from './markdown.js';
 import { el, icon } from './dom.js';
 import { t } from './strings.js';
 
+/** What may be a definition of a link. */
+const DEFINITION = /\]:/;
+
 export class Prose {
   #root;
-  /** For each block shown: `{ html, node, isSettled }`. */
+  /** For each block shown: `{ html, parts, node, isSettled }`. */
   #shown = [];
   #settledBlocks = 0;
   #settledChars = 0;
@@ -41,9 +45,11 @@ export class Prose {
     this.#settledChars += blocks[settled].start;
   }
 
-  /** Shows all of `text`, which is complete. */
+  /** Shows all of `text`, which is complete and begins with what was shown before. */
   finish(text) {
-    this.#show(parsed(text), 0);
+    // Without definitions nothing settled can differ.
+    const [blocks, chars] = DEFINITION.test(text) ? [0, 0] : [this.#settledBlocks, this.#settledChars];
+    this.#show(parsed(text.slice(chars)), blocks);
     this.#settle(0, this.#shown.length);
   }
 
@@ -67,23 +73,61 @@ export class Prose {
     if (code && block.token.type === 'code' && codeClass(html) === codeClass(shown.html)) {
       // Only its text: a new node would throw away how far the reader had moved it sideways.
       // Like marked, with one end of line at the end.
-      code.textContent = `${block.token.text.replace(/\n$/, '')}\n`;
-      shown.html = html;
-      shown.isSettled = false;
+      growText(code, `${block.token.text.replace(/\n$/, '')}\n`);
+      Object.assign(shown, { html, isSettled: false });
       return;
     }
-    const node = el('div', { className: 'block' }, safeNodes(html));
-    node.querySelectorAll('pre').forEach(dressCode);
-    node.querySelectorAll('input').forEach((box) => box.setAttribute('aria-label', t(box.checked ? 'task_done' : 'task_open')));
-    node.querySelectorAll('table').forEach((table) => {
-      const frame = el('div', { className: 'wide' });
-      table.replaceWith(frame);
-      frame.append(table);
-    });
+    const parts = partsOf(block);
+    if (shown?.parts && parts && growParts(shown, parts)) {
+      Object.assign(shown, { html, parts, isSettled: false });
+      return;
+    }
+    const node = el('div', { className: 'block' }, dressed(safeNodes(html)));
     if (shown) shown.node.replaceWith(node);
     else this.#root.append(node);
-    this.#shown[idx] = { html, node, isSettled: false };
+    this.#shown[idx] = { html, parts, node, isSettled: false };
   }
+}
+
+/** Lets `node` say `text`; what it says already stays, also as the reader's selection. */
+function growText(node, text) {
+  const said = node.firstChild;
+  // All but the end of line.
+  const same = (said?.length ?? 0) - 1;
+  if (node.childNodes.length === 1 && said.nodeType === Node.TEXT_NODE && same >= 0 && text.startsWith(said.data.slice(0, same))) {
+    said.replaceData(same, 1, text.slice(same));
+  } else {
+    node.textContent = text;
+  }
+}
+
+/** Lets the list or table that is `shown` have `next`, see `partsOf`; what is the same at its beginning stays. False if nothing is. */
+function growParts(shown, next) {
+  const { open, close, parts } = shown.parts;
+  if (open !== next.open || close !== next.close || parts[0] !== next.parts[0]) return false;
+  let same = 1;
+  while (same < parts.length && parts[same] === next.parts[same]) same += 1;
+  const listIn = (node) => node.querySelector('ul, ol, tbody');
+  const list = listIn(shown.node);
+  for (let last = list.lastChild; list.childElementCount > same; last = list.lastChild) last.remove();
+  const fresh = listIn(dressed(safeNodes(open + next.parts.slice(same).join('') + close)));
+  // Before the first item there may be an end of line, and after the last that stays one has been taken away or not.
+  while (fresh.firstChild && fresh.firstChild.nodeType !== Node.ELEMENT_NODE) fresh.firstChild.remove();
+  while (list.lastChild.nodeType !== Node.ELEMENT_NODE) list.lastChild.remove();
+  list.append('\n', ...fresh.childNodes);
+  return true;
+}
+
+/** `nodes` with what the page adds to them. */
+function dressed(nodes) {
+  nodes.querySelectorAll('pre').forEach(dressCode);
+  nodes.querySelectorAll('input').forEach((box) => box.setAttribute('aria-label', t(box.checked ? 'task_done' : 'task_open')));
+  nodes.querySelectorAll('table').forEach((table) => {
+    const frame = el('div', { className: 'wide' });
+    table.replaceWith(frame);
+    frame.append(table);
+  });
+  return nodes;
 }
 
 /** The blocks of `text`. Text that the parser cannot take, such as a thousand quotes in each other, is shown as it is. */

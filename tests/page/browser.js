@@ -48,7 +48,8 @@ export const stored = (value, key = 'shoal.conversation') => (page) =>
   }, [key, typeof value === 'string' ? value : JSON.stringify(value)]);
 
 /** Lets the page's questions be answered by `plays`, in turn. A play is `{ status, body }`, or `{ events, pause, end }`: events
- *  (objects are sent as data, strings as they are), milliseconds before each, and then 'close', 'hold' or nothing for a proper end.
+ *  (objects are sent as data, strings as they are), milliseconds before each or, with `batch`, before each so many, and then 'close',
+ *  'hold' or nothing for a proper end.
  *  What was asked is in `window.asked`. */
 export const played = (...plays) => (page) => page.addInitScript((plays) => {
   window.asked = [];
@@ -58,15 +59,15 @@ export const played = (...plays) => (page) => page.addInitScript((plays) => {
     window.asked.push({ ...JSON.parse(options.body), authorization: options.headers.Authorization });
     const play = plays.shift();
     if (play === 'unreachable') throw new TypeError('Failed to fetch');
-    const { status = 200, body, events = [], pause = 0, end = 'done' } = play;
+    const { status = 200, body, events = [], pause = 0, batch = 1, end = 'done' } = play;
     if (status !== 200) return new Response(JSON.stringify(body), { status });
     const encoder = new TextEncoder();
     const stream = new ReadableStream({
       async start(controller) {
         options.signal.addEventListener('abort', () => controller.error(options.signal.reason));
         try {
-          for (const event of events) {
-            if (pause) await new Promise((resolve) => setTimeout(resolve, pause));
+          for (const [i, event] of events.entries()) {
+            if (pause && i % batch === 0) await new Promise((resolve) => setTimeout(resolve, pause));
             controller.enqueue(encoder.encode(typeof event === 'string' ? event : `data: ${JSON.stringify(event)}\n\n`));
           }
           if (end === 'done') controller.enqueue(encoder.encode('data: [DONE]\n\n'));

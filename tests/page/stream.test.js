@@ -46,7 +46,8 @@ test('an error in mid-stream is one sentence, and a second try is a clean one', 
   assert.equal(await prose(page), 'Half an');
   assert.equal(await lastAnswer(page).locator('.problem > span').innerText(), 'The answer ends here: the disk broke.');
   await page.reload();
-  assert.ok(await lastAnswer(page).locator('.problem').isVisible(), 'it outlives a reload');
+  // It outlives a reload.
+  await lastAnswer(page).locator('.problem').waitFor();
 }));
 
 test('every failure has its words and its second try', () => withPage({
@@ -108,6 +109,7 @@ const DOCUMENTS = [
   'Title\n===\n\n| a | b |\n|---|:-:|\n| 1 | 2 |\n\nafter\n\n```python\ndef f():\n\n    return 1\n```\n\nmore\n\n    indented\n\n    code\n\nend',
   'See [this] and [that][x].\n\n> quote\nlazy\n\n---\n\n[this]: https://example.com/1\n\n[x]: https://example.com/2 "title"\n\n<div>\n\nraw <b>bold</b> &amp; <script>1</script>\n\n</div>\n',
   '第一段，**重点**。\n\n* 项目\n\n\n\n* 又一个\n\n~~~\nunclosed\n\nfence',
+  '| fish | *cm* |\n|:--|--:|\n| minnow | 8 |\n| `a|b` | [x](https://example.com) |\n|  |\n| last | **9** | more |\n| <b>open | <i>x |\n| after | it |\n\n- [ ] one\n- [x] two\n  ```\n  code\n\n  more\n  ```\n- three\n  1. a\n  2. b\n\n     c\n- four <b>bold\n- five\n\n3) three\n4) four\n\nend',
   '\tTabs\n\n-\tlist\n\n\tin it\n\nand\ta\ttab\r\nand a return\r\n\r\nend',
 ];
 
@@ -154,6 +156,23 @@ test('at every letter, what grew is what is shown of so much text at once', () =
     return differences;
   }, documents);
   assert.deepEqual(differences.slice(0, 3), []);
+}));
+
+test('what is selected in an open block stays selected while it grows', () => withPage({}, async (page) => {
+  const stays = await page.evaluate(async () => {
+    const { Prose } = await import('/assets/prose.js');
+    const documents = ['```\nfirst line\nsecond', '- first item\n- second', '| a |\n|---|\n| first |\n| sec'];
+    return documents.map((text) => {
+      const root = document.body.appendChild(document.createElement('div'));
+      const prose = new Prose(root);
+      prose.update(text);
+      const node = document.createTreeWalker(root.querySelector('pre, li, td'), NodeFilter.SHOW_TEXT).nextNode();
+      getSelection().setBaseAndExtent(node, 0, node, 5);
+      prose.update(`${text} and more\n`);
+      return [getSelection().toString(), node.isConnected, root.textContent.includes('and more')];
+    });
+  });
+  assert.deepEqual(stays, Array(3).fill(['first', true, true]));
 }));
 
 test('finished blocks are left alone, and a long answer costs its length', () => {
