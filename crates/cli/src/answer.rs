@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::bail;
 use shoal_base::TokenId;
-use shoal_engine::{Engine, Event, FinishReason, Request, SamplingParams};
+use shoal_engine::{Engine, Event, FinishReason, Logprobs, Request, SamplingParams};
 use shoal_text::{AnswerStream, Segment, Tokenizer};
 
 use crate::meter::Meter;
@@ -22,6 +22,8 @@ pub(crate) struct Ask {
     pub(crate) sampling: SamplingParams,
     pub(crate) max_tokens: usize,
     pub(crate) stop: Vec<String>,
+    /// For each token of the answer, how likely it and this many others were, if that is wanted.
+    pub(crate) logprobs: Option<usize>,
 }
 
 /// Why an answer ended.
@@ -46,6 +48,8 @@ impl Ended {
 pub(crate) struct Answer {
     pub(crate) text: String,
     pub(crate) reasoning: String,
+    /// How likely the tokens of `text` were, if that was wanted.
+    pub(crate) tokens: Vec<Logprobs>,
     pub(crate) prompt_tokens: usize,
     pub(crate) completion_tokens: usize,
     pub(crate) ended: Ended,
@@ -63,7 +67,8 @@ pub(crate) fn answer(
     let prompt_tokens = ask.prompt.len();
     let end_tokens: Vec<TokenId> =
         (0..tokenizer.vocab_len() as u32).map(TokenId).filter(|&id| tokenizer.is_end(id)).collect();
-    let request = Request { end_tokens, ..Request::new(ask.prompt, ask.sampling, ask.max_tokens) };
+    let logprobs = ask.logprobs;
+    let request = Request { end_tokens, logprobs, ..Request::new(ask.prompt, ask.sampling, ask.max_tokens) };
     let id = engine.submit(request)?;
     let mut writer = Writer::new(tokenizer, ask.stop, ask.split_reasoning.then_some(ask.reasoning_open));
     let mut meter = Meter::default();
@@ -79,7 +84,8 @@ pub(crate) fn answer(
         meter.add(&report, time);
         for event in events {
             match event {
-                Event::Prompt(..) | Event::Logprobs(..) => {}
+                Event::Prompt(..) => {}
+                Event::Logprobs(_, logprobs) => writer.waiting.push(logprobs),
                 Event::Token(_, token) => {
                     completion_tokens += 1;
                     if writer.push(token, on_segment)? {
@@ -95,8 +101,8 @@ pub(crate) fn answer(
     engine.cancel(id);
     meter.draft_gain = engine.draft_gain();
     writer.finish(on_segment)?;
-    let Writer { text, reasoning, .. } = writer;
-    Ok(Answer { text, reasoning, prompt_tokens, completion_tokens, ended, meter })
+    let Writer { text, reasoning, tokens, .. } = writer;
+    Ok(Answer { text, reasoning, tokens, prompt_tokens, completion_tokens, ended, meter })
 }
 
 /// What has been written so far.
@@ -104,6 +110,9 @@ struct Writer {
     stream: AnswerStream,
     text: String,
     reasoning: String,
+    tokens: Vec<Logprobs>,
+    /// Of tokens whose text has not come out yet: it may be a part of a character, or of a mark.
+    waiting: Vec<Logprobs>,
 }
 
 type OnSegment<'a> = &'a mut dyn FnMut(&Segment) -> std::io::Result<()>;
@@ -111,7 +120,8 @@ type OnSegment<'a> = &'a mut dyn FnMut(&Segment) -> std::io::Result<()>;
 impl Writer {
     fn new(tokenizer: &Tokenizer, stop: Vec<String>, reasoning_open: Option<bool>) -> Self {
         let stream = AnswerStream::new(tokenizer, stop, reasoning_open);
-        Self { stream, text: String::new(), reasoning: String::new() }
+        let (text, reasoning) = (String::new(), String::new());
+        Self { stream, text, reasoning, tokens: Vec::new(), waiting: Vec::new() }
     }
 
     /// Adds a token; says whether a stop string has ended the answer.
@@ -129,8 +139,14 @@ impl Writer {
     fn emit(&mut self, segments: Vec<Segment>, on_segment: OnSegment<'_>) -> std::io::Result<()> {
         for segment in segments {
             match &segment {
-                Segment::Reasoning(text) => self.reasoning.push_str(text),
-                Segment::Answer(text) => self.text.push_str(text),
+                Segment::Reasoning(text) => {
+                    self.reasoning.push_str(text);
+                    self.waiting.clear();
+                }
+                Segment::Answer(text) => {
+                    self.text.push_str(text);
+                    self.tokens.append(&mut self.waiting);
+                }
                 // Calls are told apart only where functions are offered.
                 Segment::CallBegin(_) | Segment::CallArguments(_) => {}
             }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub(crate) struct Environment {
     /// Where models, the chat history and the bounds of this machine are kept.
     pub(crate) cache_dir: PathBuf,
+    /// The user's folder, for paths that begin with `~/`.
+    pub(crate) home_dir: Option<PathBuf>,
     /// Base address of the Hugging Face hub, for mirrors.
     pub(crate) hf_endpoint: Option<String>,
     /// Token for models that ask for one.
@@ -22,6 +24,7 @@ impl Environment {
         let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
             cache_dir: cache_dir(|name| std::env::var_os(name).filter(|value| !value.is_empty())),
+            home_dir: std::env::var_os("HOME").filter(|value| !value.is_empty()).map(PathBuf::from),
             hf_endpoint: text("HF_ENDPOINT"),
             hf_token: text("HF_TOKEN"),
             api_key: text("SHOAL_API_KEY"),

@@ -4,24 +4,30 @@
 //! output; progress, the closing line and errors go to standard error, so that a pipe carries answers alone.
 //!
 //! Reading order: [`args`], [`environment`], [`resolve`] (a name to a file), [`loaded`] (a file to a model with its
-//! tokenizer), then `commands`, one file each; `answer` is the loop from prompt to text that `run` is built on.
+//! tokenizer), then `commands`, one file each; `answer` is the loop from prompt to text that `run` is built on, `conversation` what
+//! its chat remembers.
 
 mod answer;
 mod args;
 mod commands;
+mod conversation;
 mod division;
 mod drive;
 mod environment;
 mod loaded;
 mod machine;
 mod meter;
+mod nearest;
 mod planner;
 mod profile_table;
 mod resolve;
 mod roofline;
+mod screen;
 mod shelf;
 mod synthetic;
 mod terminal;
+mod text_file;
+mod token_view;
 
 use std::process::ExitCode;
 

@@ -29,6 +29,29 @@ impl Dress {
         Self { colored: false }
     }
 
+    /// As on a terminal.
+    #[cfg(test)]
+    pub(crate) const fn colored() -> Self {
+        Self { colored: true }
+    }
+
+    /// Whether there are colours.
+    pub(crate) const fn is_colored(self) -> bool {
+        self.colored
+    }
+
+    /// What begins a token that is marked as unlikely, `mark` from 0 to 3, the last for the least likely. Underlined, since blanks have no
+    /// colour.
+    pub(crate) const fn unlikely(self, mark: usize) -> &'static str {
+        match mark {
+            _ if !self.colored => "",
+            0 => "\x1b[4;36m",
+            1 => "\x1b[4;33m",
+            2 => "\x1b[4;35m",
+            _ => "\x1b[4;31m",
+        }
+    }
+
     /// What begins text on what is well.
     pub(crate) const fn good(self) -> &'static str {
         if self.colored { "\x1b[32m" } else { "" }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
-use shoal_base::Bytes;
+use shoal_base::{Bytes, TokenId};
 use shoal_engine::{Engine, EngineOptions, SamplingParams};
 use shoal_text::tools::CallFormat;
 use shoal_text::{
@@ -20,6 +20,7 @@ use crate::environment::Environment;
 use crate::loaded::{Loaded, Measure, Runtime, load};
 use crate::meter::Rates;
 use crate::resolve::{MINNOW, open_model};
+use crate::screen::Screen;
 use crate::terminal::Dress;
 
 /// Most of a prompt that is read from a pipe.
@@ -41,6 +42,15 @@ pub(crate) struct Session {
     raw: bool,
     rates: Rates,
     division: Division,
+}
+
+/// What is wished of one answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wish {
+    /// Answers that were given to the same messages: each of them had another seed.
+    pub(crate) answers_before: u64,
+    /// For each token, how likely it and this many others were.
+    pub(crate) logprobs: Option<usize>,
 }
 
 pub(crate) fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<()> {
@@ -126,8 +136,26 @@ impl Session {
     pub(crate) fn ask(
         &mut self,
         messages: &[Message],
+        wish: &Wish,
         on_segment: &mut dyn FnMut(&Segment) -> std::io::Result<()>,
     ) -> anyhow::Result<Answer> {
+        let (prompt, reasoning_open) = self.prompt(messages)?;
+        let room = self.engine.context_len().saturating_sub(prompt.len());
+        let seed = self.sampling.seed.wrapping_add(wish.answers_before);
+        let ask = Ask {
+            prompt,
+            reasoning_open,
+            split_reasoning: !self.raw,
+            sampling: SamplingParams { seed, ..self.sampling.clone() },
+            max_tokens: self.max_tokens.unwrap_or(room).min(room),
+            stop: self.stop.clone(),
+            logprobs: wish.logprobs,
+        };
+        answer(&mut self.engine, &self.tokenizer, ask, &self.interrupt, on_segment)
+    }
+
+    /// Tokens of the prompt that `messages` make, and whether it opens reasoning.
+    pub(crate) fn prompt(&self, messages: &[Message]) -> anyhow::Result<(Vec<TokenId>, bool)> {
         let prompt = if self.raw {
             raw_prompt(messages)
         } else {
@@ -139,16 +167,7 @@ impl Session {
         if self.raw && self.tokenizer.adds_bos() {
             tokens.splice(0..0, self.tokenizer.bos());
         }
-        let room = self.engine.context_len().saturating_sub(tokens.len());
-        let ask = Ask {
-            prompt: tokens,
-            reasoning_open: prompt.reasoning_open,
-            split_reasoning: !self.raw,
-            sampling: self.sampling.clone(),
-            max_tokens: self.max_tokens.unwrap_or(room).min(room),
-            stop: self.stop.clone(),
-        };
-        answer(&mut self.engine, &self.tokenizer, ask, &self.interrupt, on_segment)
+        Ok((tokens, prompt.reasoning_open))
     }
 
     /// The closing line of an answer.
@@ -201,7 +220,7 @@ pub(crate) fn sampling(args: &SamplingArgs, style: &PromptStyle) -> SamplingPara
         repeat_last_n: args.repeat_last_n.unwrap_or(recommended.repeat_last_n),
         frequency_penalty: args.frequency_penalty.unwrap_or(recommended.frequency_penalty),
         presence_penalty: args.presence_penalty.unwrap_or(recommended.presence_penalty),
-        logit_bias: args.logit_bias.iter().map(|&(id, bias)| (shoal_base::TokenId(id), bias)).collect(),
+        logit_bias: args.logit_bias.iter().map(|&(id, bias)| (TokenId(id), bias)).collect(),
         seed: args.seed.unwrap_or(recommended.seed),
     }
 }
@@ -218,12 +237,12 @@ fn one_answer(
         .chain([Message::new(Role::User, prompt)])
         .collect();
     if args.json {
-        let answer = session.ask(&messages, &mut |_| Ok(()))?;
+        let answer = session.ask(&messages, &Wish::default(), &mut |_| Ok(()))?;
         return print_json(session, &answer);
     }
     let stdout = std::io::stdout();
-    let mut screen = chat::Screen::new(Dress::new(args.color, environment, &stdout), args.fold);
-    let answer = session.ask(&messages, &mut |segment| screen.show(segment))?;
+    let mut screen = Screen::new(Dress::new(args.color, environment, &stdout), args.fold);
+    let answer = session.ask(&messages, &Wish::default(), &mut |segment| screen.show(segment))?;
     screen.end()?;
     let dress = Dress::new(args.color, environment, &std::io::stderr());
     eprintln!("{}{}{}", dress.dim(), session.closing_line(&answer), dress.plain());

@@ -221,7 +221,14 @@ mod tests {
 
     fn environment(folder: &std::path::Path) -> Environment {
         let cache_dir = folder.to_owned();
-        Environment { cache_dir, hf_endpoint: None, hf_token: None, api_key: None, no_color: true }
+        Environment {
+            cache_dir,
+            home_dir: None,
+            hf_endpoint: None,
+            hf_token: None,
+            api_key: None,
+            no_color: true,
+        }
     }
 
     fn runtime(memory: Bytes, environment: &Environment) -> Runtime {

@@ -6,6 +6,7 @@ use shoal_hub::{Catalogue, PullOptions};
 use shoal_plan::{Mix, Model, Shape, presets, published};
 
 use crate::environment::Environment;
+use crate::nearest::ranked;
 use crate::resolve::{cache, open_model};
 use crate::synthetic::Scratch;
 
@@ -96,10 +97,7 @@ fn preset_name(name: &str) -> Option<String> {
 }
 
 fn nearest(name: &str) -> Vec<&'static str> {
-    let mut ranked: Vec<_> =
-        presets::names().into_iter().map(|other| (strsim::jaro_winkler(other, name), other)).collect();
-    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
-    ranked.into_iter().take(3).map(|(_, name)| name).collect()
+    ranked(name, presets::names()).into_iter().take(3).map(|(_, name)| name).collect()
 }
 
 fn of_preset(name: &str, mix: Option<Mix>) -> anyhow::Result<Vec<Candidate>> {
