@@ -15,6 +15,7 @@ Examples:
   shoal run ./DeepSeek-R1-Distill-Qwen-7B-Q4_K_M.gguf
   shoal run ./DeepSeek-V4-Flash               a folder with a model's own config.json and safetensors files
   echo \"What is a shoal?\" | shoal run -       a prompt from a pipe, the answer to standard output
+  shoal app                                   chat in the browser
   shoal serve                                 the same model for programs that speak OpenAI's API
   shoal pull r1-distill-qwen-1.5b             fetch a model by its name; `shoal list` shows the names
   shoal inspect model.gguf                    what a file holds and how much memory it needs
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Serve a chat page, and programs that speak OpenAI's or Anthropic's API, over HTTP on this machine
     Serve(ServeArgs),
+    /// Serve the same, and open the chat page in the browser: on a free port if 8080 is taken
+    App(ServeArgs),
     /// Fetch a model by its name in the catalogue
     Pull(PullArgs),
     /// Show the models of the catalogue and which are on this machine
@@ -226,9 +229,9 @@ pub(crate) struct ServeArgs {
     /// Address to listen on. Any other than this machine's own asks for a key, and makes one if none is given
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub(crate) host: IpAddr,
-    /// Port to listen on; 0 takes a free one
-    #[arg(long, short = 'p', value_name = "PORT", default_value_t = 8080)]
-    pub(crate) port: u16,
+    /// Port to listen on, by default 8080; 0 takes a free one
+    #[arg(long, short = 'p', value_name = "PORT")]
+    pub(crate) port: Option<u16>,
     /// Serve only who shows this key. Other users of the machine may see it here: SHOAL_API_KEY or a file is safer
     #[arg(long, value_name = "KEY", conflicts_with = "api_key_file")]
     pub(crate) api_key: Option<String>,

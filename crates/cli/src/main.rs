@@ -42,6 +42,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => commands::run::run(&args, &environment),
         Command::Serve(args) => commands::serve::run(&args, &environment),
+        Command::App(args) => commands::app::run(&args, &environment),
         Command::Pull(args) => commands::pull::run(&args, &environment),
         Command::List(args) => commands::list::run(&args, &environment),
         Command::Logits(args) => commands::logits::run(&args, &environment),

@@ -4,9 +4,11 @@
 //! hubs are a loopback port that refuses, and the `python3` that would fetch packages fails. So what is tested is the
 //! model inside the program and files that the tests write.
 //!
-//! Reading order: this file (how a run is made), `answers`, `refusals`, `safetensors`, `serve`, `tools`.
+//! Reading order: this file (how a run is made), `answers`, `chat`, `refusals`, `safetensors`, `serve`, `tools`.
 
 mod answers;
+mod app;
+mod chat;
 mod plan;
 mod refusals;
 mod safetensors;

@@ -53,7 +53,7 @@ impl Server {
         Self::start_command(place, command)
     }
 
-    fn start_command(place: Arc<Place>, mut command: Command) -> Self {
+    pub(crate) fn start_command(place: Arc<Place>, mut command: Command) -> Self {
         let mut child = command.spawn().expect("the program starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut line = String::new();
@@ -110,6 +110,13 @@ impl Server {
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).expect("text");
         said
+    }
+
+    /// The next line that it says on standard error.
+    pub(crate) fn next_line(&mut self) -> String {
+        let mut line = String::new();
+        self.stderr.read_line(&mut line).expect("text");
+        line
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> Reply {
