@@ -102,6 +102,7 @@ function showPath(isAnew = false) {
 /** Shows what is no turn: the welcome, the model, the notice. */
 function showRest() {
   byId('welcome').hidden = turns.length > 0;
+  delete document.documentElement.dataset.fresh;
   byId('new-chat').disabled = turns.length === 0;
   byId('model').textContent = model;
   composer.showThinking(model);

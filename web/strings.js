@@ -68,7 +68,11 @@ export function shortDuration(ms) {
 }
 
 function fill(root) {
-  for (const node of root.querySelectorAll('[data-t]')) node.textContent = t(node.dataset.t);
+  for (const node of root.querySelectorAll('[data-t]')) {
+    const words = t(node.dataset.t);
+    // What stands there already need not be painted again.
+    if (node.textContent !== words) node.textContent = words;
+  }
   for (const node of root.querySelectorAll('[data-t-placeholder]')) node.placeholder = t(node.dataset.tPlaceholder);
   for (const node of root.querySelectorAll('[data-t-label]')) label(node, node.dataset.tLabel);
 }

@@ -305,6 +305,24 @@ test('answers and code are copied', () => withPage({
   assert.equal(await clipboard(), 'Some **text**\n\n```sh\nls -l\n```\n');
 }));
 
+test('the welcome is there before the scripts, where it will stay and in its language', async () => {
+  const seen = async (options, open) => {
+    let isSeen;
+    await withPage({ allowed: /Failed to load resource/, ...options }, async (page) => {
+      await page.addInitScript((open) => { for (const area of [localStorage, sessionStorage]) area.setItem('shoal.open', JSON.stringify(open)); }, open);
+      await page.route('**/assets/app.js', (route) => route.abort());
+      await page.reload({ waitUntil: 'domcontentloaded' });
+      isSeen = await page.isVisible('#welcome');
+    });
+    return isSeen;
+  };
+  assert.equal(await seen({}, ''), true);
+  assert.equal(await seen({}, 'some-id'), false, 'a conversation comes');
+  assert.equal(await seen({ locale: 'zh-CN' }, ''), false, 'other words come');
+  assert.equal(await seen({ before: stored({ language: 'zh-Hant' }, 'shoal.settings') }, ''), false, 'other words come');
+  await withPage({}, async (page) => assert.equal(await page.evaluate(() => document.documentElement.dataset.fresh), undefined));
+});
+
 test('nothing of the page is missing', () => withPage({}, async (page) => {
   const { readdir } = await import('node:fs/promises');
   const names = await readdir(new URL('../../web/', import.meta.url), { recursive: true });

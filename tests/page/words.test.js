@@ -48,17 +48,38 @@ test('a browser\'s language is one of ours', () => {
   assert.deepEqual(tags.map(spoken), ['zh-Hans', 'zh-Hans', 'zh-Hans', 'zh-Hant', 'zh-Hant', 'zh-Hant', 'zh-Hant', 'en', 'en', null]);
 });
 
+test('what the page says before its scripts have come is what they say in English', async () => {
+  const html = await source('index.html');
+  const early = [...html.matchAll(/ data-t="(\w+)"[^>]*>([^<]+)</g)];
+  assert.ok(early.length > 20);
+  for (const [, name, words] of early) assert.equal(words.replace(/&amp;/g, '&'), EN[name], name);
+  for (const [, name, words] of html.matchAll(/ data-t-label="(\w+)" aria-label="([^"]*)"/g)) assert.equal(words, EN[name], name);
+});
+
+/** The modules that `names` import, and so on. */
+async function withImports(names) {
+  const all = [...names];
+  for (const name of all) {
+    if (!name.endsWith('.js')) continue;
+    const imports = (await source(name)).matchAll(/^(?:import|export)\s[^'"]*?['"]\.\/([^'"]+)['"]/gm);
+    for (const [, other] of imports) if (!all.includes(other)) all.push(other);
+  }
+  return all;
+}
+
+const named = (html, pattern) => [...html.matchAll(pattern)].map(([, name]) => name);
+
 /** The files that the page asks for before anybody does anything. */
 async function firstFiles() {
   const html = await source('index.html');
-  const names = [...html.matchAll(/(?:href|src)="\/assets\/([^"]+\.(?:css|js))"/g)].map(([, name]) => name);
-  for (const name of names) {
-    if (!name.endsWith('.js')) continue;
-    const imports = (await source(name)).matchAll(/^(?:import|export)\s[^'"]*?['"]\.\/([^'"]+)['"]/gm);
-    for (const [, other] of imports) if (!names.includes(other)) names.push(other);
-  }
-  return names;
+  return withImports(named(html, /(?:stylesheet" href|<script[^>]* src)="\/assets\/([^"]+)"/g));
 }
+
+test('the page asks at once for all modules that it begins with, and for no others', async () => {
+  const asked = named(await source('index.html'), /<link rel="modulepreload"[^>]* href="\/assets\/([^"]+)"/g);
+  const needed = (await withImports(['app.js'])).filter((name) => name !== 'app.js');
+  assert.deepEqual(asked, needed.sort());
+});
 
 test('what is needed at once is small', async (context) => {
   const sizes = await Promise.all(['index.html', ...(await firstFiles())].map(async (name) => gzipSync(await source(name)).length));
