@@ -107,6 +107,7 @@ pub(crate) fn answer(
 
 /// What has been written so far.
 struct Writer {
+    tokenizer: Tokenizer,
     stream: AnswerStream,
     text: String,
     reasoning: String,
@@ -121,7 +122,14 @@ impl Writer {
     fn new(tokenizer: &Tokenizer, stop: Vec<String>, reasoning_open: Option<bool>) -> Self {
         let stream = AnswerStream::new(tokenizer, stop, reasoning_open);
         let (text, reasoning) = (String::new(), String::new());
-        Self { stream, text, reasoning, tokens: Vec::new(), waiting: Vec::new() }
+        Self {
+            tokenizer: tokenizer.clone(),
+            stream,
+            text,
+            reasoning,
+            tokens: Vec::new(),
+            waiting: Vec::new(),
+        }
     }
 
     /// Adds a token; says whether a stop string has ended the answer.
@@ -129,6 +137,19 @@ impl Writer {
         let segments = self.stream.push(token);
         self.emit(segments, on_segment)?;
         Ok(self.stream.has_stopped())
+    }
+
+    /// How many of the last tokens that wait make up `text`: what is before them was a mark, or has been left out.
+    fn made_of(&self, text: &str) -> usize {
+        let mut bytes = 0;
+        let lens =
+            self.waiting.iter().rev().map(|token| self.tokenizer.token_bytes(token.chosen.token).len());
+        let needed = lens.take_while(|len| {
+            let is_needed = bytes < text.len();
+            bytes += len;
+            is_needed
+        });
+        needed.count()
     }
 
     fn finish(&mut self, on_segment: OnSegment<'_>) -> std::io::Result<()> {
@@ -145,7 +166,8 @@ impl Writer {
                 }
                 Segment::Answer(text) => {
                     self.text.push_str(text);
-                    self.tokens.append(&mut self.waiting);
+                    let other = self.waiting.len() - self.made_of(text);
+                    self.tokens.extend(self.waiting.drain(..).skip(other));
                 }
                 // Calls are told apart only where functions are offered.
                 Segment::CallBegin(_) | Segment::CallArguments(_) => {}
@@ -153,5 +175,44 @@ impl Writer {
             on_segment(&segment)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_engine::Logprob;
+
+    use super::*;
+    use crate::token_view::tests::tokenizer_of_bytes;
+
+    /// Writes `text`, each byte a token, and tells of which tokens the answer is said to be.
+    fn tokens_of_answer(text: &str, reasoning_open: Option<bool>, stop: &[&str]) -> (String, String) {
+        let tokenizer = tokenizer_of_bytes();
+        let stop = stop.iter().map(|&stop| stop.to_owned()).collect();
+        let mut writer = Writer::new(&tokenizer, stop, reasoning_open);
+        for token in tokenizer.encode(text) {
+            writer.waiting.push(Logprobs { chosen: Logprob { token, logprob: 0.0 }, top: Vec::new() });
+            if writer.push(token, &mut |_| Ok(())).expect("nothing fails") {
+                break;
+            }
+        }
+        writer.finish(&mut |_| Ok(())).expect("nothing fails");
+        let tokens: Vec<TokenId> = writer.tokens.iter().map(|token| token.chosen.token).collect();
+        (writer.text, tokenizer.decode(&tokens))
+    }
+
+    #[test]
+    fn tokens_of_an_answer_are_neither_those_of_its_reasoning_nor_marks() {
+        for (written, reasoning_open, stop) in [
+            ("plain, é and 人", None, &[][..]),
+            ("hm</think>\n\nYes, é.", Some(true), &[]),
+            ("<think>hm</think>Yes.", Some(false), &[]),
+            ("Yes. ENough", None, &["END"]),
+        ] {
+            let (text, tokens) = tokens_of_answer(written, reasoning_open, stop);
+            assert_eq!(text.trim_start(), tokens.trim_start(), "{written}");
+            assert!(!text.contains("hm") && !text.is_empty(), "{written}: {text}");
+        }
+        assert_eq!(tokens_of_answer("Yes. END of it", None, &["END"]).0, "Yes. ");
     }
 }

@@ -107,14 +107,14 @@ fn percent(probability: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use shoal_base::TokenId;
     use shoal_text::{VocabSpec, byte_vocabulary};
 
     use super::*;
 
     /// One token for each byte.
-    fn tokenizer() -> Tokenizer {
+    pub(crate) fn tokenizer_of_bytes() -> Tokenizer {
         let (model, pre) = ("gpt2".to_owned(), "gpt-2".to_owned());
         let spec = VocabSpec { model, pre, tokens: byte_vocabulary(), ..VocabSpec::default() };
         Tokenizer::new(spec).expect("a vocabulary of bytes")
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn unlikely_tokens_are_marked_and_parts_of_a_character_are_one() {
-        let tokenizer = tokenizer();
+        let tokenizer = tokenizer_of_bytes();
         let tokens = tokens(&tokenizer, &[("a", 0.95), ("b", 0.34), ("é", 0.5), ("c", 0.0001), ("d", 0.9)]);
         assert_eq!(marked(&tokens, &tokenizer, Dress::none()), "ab(34%)é(25%)c(<0.1%)d");
         let colored = marked(&tokens, &tokenizer, Dress::colored());
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn half_a_character_and_what_would_steer_the_terminal_are_shown_harmlessly() {
-        let tokenizer = tokenizer();
+        let tokenizer = tokenizer_of_bytes();
         let mut tokens = tokens(&tokenizer, &[("\x1b", 0.5), ("é", 0.5)]);
         tokens.pop();
         let all = list(&tokens, &tokenizer, Dress::none());
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_list_has_the_others_and_not_the_token_itself() {
-        let tokenizer = tokenizer();
+        let tokenizer = tokenizer_of_bytes();
         let line = list(&tokens(&tokenizer, &[("z", 0.25)]), &tokenizer, Dress::none());
         assert!(line.starts_with("   1  \"z\" ") && line.matches("25%").count() == 2, "{line}");
         assert_eq!(line.matches("\"z\"").count(), 1, "{line}");

@@ -81,8 +81,8 @@ struct Chat<'a> {
     files: Vec<TextFile>,
     home_dir: Option<PathBuf>,
     fold: bool,
-    /// Whether answers keep how likely their tokens were. Not by itself: the softmax over a whole vocabulary takes up to a tenth of the
-    /// time of a small model's token.
+    /// Whether answers keep how likely their tokens were. Not by itself: a softmax over the whole vocabulary, and the choice of the
+    /// likeliest, are felt beside the token of a small model.
     keeps_tokens: bool,
     last_line: Option<String>,
     prompt_tokens: usize,
