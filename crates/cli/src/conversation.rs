@@ -139,12 +139,12 @@ impl Conversation {
     }
 
     /// Shows `count` questions less, and says what the first of those was. `None`, and nothing is changed, if there are not as many.
-    pub(crate) fn back(&mut self, count: usize) -> Option<&str> {
+    pub(crate) fn back(&mut self, count: usize) -> Option<&Question> {
         let path = self.path(self.last);
         let at = path.len().checked_sub(count.checked_mul(2)?)?;
         let question = *path.get(at)?;
         self.last = self.nodes[question].parent;
-        Some(self.question(question))
+        self.question(question)
     }
 
     /// All branches, in the order in which they came about.
@@ -155,7 +155,12 @@ impl Conversation {
                 if let Words::Answer(said) = &self.nodes[last].words { said.text.as_str() } else { "" };
             Branch {
                 questions: path.len() / 2,
-                question: path.iter().rev().nth(1).map_or("", |&at| self.question(at)),
+                question: path
+                    .iter()
+                    .rev()
+                    .nth(1)
+                    .and_then(|&at| self.question(at))
+                    .map_or("", |question| &question.text),
                 answer,
                 is_shown: self.last == Some(last),
             }
@@ -183,10 +188,10 @@ impl Conversation {
         self.nodes[self.last?].parent
     }
 
-    fn question(&self, at: usize) -> &str {
+    fn question(&self, at: usize) -> Option<&Question> {
         match &self.nodes[at].words {
-            Words::Question(question) => &question.text,
-            Words::Answer(_) => "",
+            Words::Question(question) => Some(question),
+            Words::Answer(_) => None,
         }
     }
 
@@ -210,6 +215,10 @@ mod tests {
         Said { text: text.to_owned(), reasoning: "hm".to_owned(), tokens: Vec::new() }
     }
 
+    fn back(conversation: &mut Conversation, count: usize) -> Option<&str> {
+        conversation.back(count).map(|question| question.text.as_str())
+    }
+
     fn contents(messages: &[Message]) -> Vec<&str> {
         messages.iter().map(|message| message.content.as_str()).collect()
     }
@@ -219,7 +228,7 @@ mod tests {
         let mut conversation = Conversation::default();
         conversation.add(question("q1"), said("a1"));
         conversation.add(question("q2"), said("a2"));
-        assert_eq!(conversation.back(1), Some("q2"));
+        assert_eq!(back(&mut conversation, 1), Some("q2"));
         conversation.add(question("q3"), said("a3"));
         conversation
     }
@@ -246,12 +255,12 @@ mod tests {
     #[test]
     fn going_back_ends_at_the_beginning() {
         let mut conversation = forked();
-        assert_eq!(conversation.back(3), None);
-        assert_eq!(conversation.back(usize::MAX), None);
-        assert_eq!(conversation.back(0), None);
+        assert_eq!(back(&mut conversation, 3), None);
+        assert_eq!(back(&mut conversation, usize::MAX), None);
+        assert_eq!(back(&mut conversation, 0), None);
         assert_eq!(conversation.question_count(), 2, "nothing has changed");
-        assert_eq!(conversation.back(2), Some("q1"));
-        assert_eq!(conversation.back(1), None);
+        assert_eq!(back(&mut conversation, 2), Some("q1"));
+        assert_eq!(back(&mut conversation, 1), None);
         assert!(conversation.messages(None, None).is_empty());
         assert!(conversation.last_answer().is_none());
         conversation.add(question("q4"), said("a4"));

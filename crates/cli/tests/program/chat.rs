@@ -197,6 +197,11 @@ fn a_file_goes_with_the_next_question_once_and_its_cost_is_told() {
     assert!(computed(&closing) > tokens, "{closing}");
     assert_eq!(chat.say("/read"), "no file goes with the next question; /read FILE adds one");
 
+    // Who asks about it in other words need not read it again.
+    assert!(chat.say("/back").ends_with(", to which its files go along (`/read -` forgets them)"));
+    assert_eq!(chat.say("/read").lines().count(), 2);
+    assert_eq!(chat.say("/read -"), "no file goes with the next question");
+
     let long = chat.place.file("long.md", "fish and sea ".repeat(200).as_bytes());
     let refused = chat.say(&format!("/read {}", arg(&long)));
     assert!(refused.starts_with("long.md: expected fewer than the "), "{refused}");

@@ -296,7 +296,14 @@ impl Chat<'_> {
         let question = self.conversation.back(count);
         let question =
             question.with_context(|| format!("back: expected a number from 1 to {most}, found {count}"))?;
-        println!("back before “{}”; what you ask now begins a branch", cut(question));
+        print!("back before “{}”; what you ask now begins a branch", cut(&question.text));
+        // Asked in other words it still is about its files.
+        let goes_along = self.files.is_empty() && !question.files.is_empty();
+        if goes_along {
+            self.files.clone_from(&question.files);
+            print!(", to which its files go along (`/read -` forgets them)");
+        }
+        println!();
         Ok(())
     }
 
