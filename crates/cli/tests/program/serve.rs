@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Command};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -88,10 +88,35 @@ impl Server {
         stream
     }
 
+    /// The same until there is an answer: a connection that comes while the model is changed may be closed.
+    pub(crate) fn ask_patiently(&self, method: &str, path: &str, body: &[u8]) -> Reply {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let mut bytes = Vec::new();
+            let asked = TcpStream::connect(&self.address).and_then(|mut stream| {
+                let (host, len) = (&self.address, body.len());
+                let head = format!(
+                    "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {len}\r\n\r\n"
+                );
+                stream.write_all(&[head.as_bytes(), body].concat())?;
+                stream.read_to_end(&mut bytes)
+            });
+            if asked.is_ok_and(|len| len > 0) {
+                return Self::reply(bytes);
+            }
+            assert!(Instant::now() < until, "no answer to {method} {path}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     pub(crate) fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
         let mut stream = self.send(method, path, headers, body);
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).expect("an answer");
+        Self::reply(bytes)
+    }
+
+    fn reply(bytes: Vec<u8>) -> Reply {
         let text = String::from_utf8(bytes).expect("UTF-8");
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head in: {text}"));
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");

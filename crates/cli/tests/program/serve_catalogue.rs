@@ -52,7 +52,7 @@ fn hub(pause: Duration) -> String {
 }
 
 fn entry(server: &Server, name: &str) -> Value {
-    let list = server.ask("GET", "/v1/catalogue", "", b"").json();
+    let list = server.ask_patiently("GET", "/v1/catalogue", b"").json();
     let found = list["data"].as_array().expect("a list").iter().find(|entry| entry["name"] == name);
     found.unwrap_or_else(|| panic!("no {name} in {list}")).clone()
 }
@@ -71,7 +71,7 @@ fn wait(server: &Server, name: &str, is_so: impl Fn(&Value) -> bool) -> Value {
 }
 
 fn act(server: &Server, method: &str, path: &str) -> (u16, Value) {
-    let reply = server.ask(method, &format!("/v1/catalogue/{path}"), "", b"");
+    let reply = server.ask_patiently(method, &format!("/v1/catalogue/{path}"), b"");
     (reply.status, reply.json())
 }
 
@@ -83,15 +83,19 @@ fn message(reply: &(u16, Value)) -> &str {
 fn answers(server: &Server, name: &str) {
     let until = Instant::now() + PATIENCE;
     loop {
-        let models = server.ask("GET", "/v1/models", "", b"").json();
-        if models["data"][0]["id"] == name {
+        let models = server.ask_patiently("GET", "/v1/models", b"").json();
+        // Who is to change is not ready from the moment on that it was asked.
+        let is_ready = server.ask_patiently("GET", "/ready", b"").status == 200;
+        if is_ready && models["data"][0]["id"] == name {
             break;
         }
         assert!(Instant::now() < until, "{models}");
         std::thread::sleep(Duration::from_millis(20));
     }
     let asked = json!({"messages": [{"role": "user", "content": "Once"}], "max_tokens": 3});
-    assert_eq!(server.chat(&asked).json()["model"], name);
+    let body = asked.to_string();
+    let answer = server.ask_patiently("POST", "/v1/chat/completions", body.as_bytes()).json();
+    assert_eq!(answer["model"], name);
 }
 
 #[test]
