@@ -11,7 +11,7 @@ import { t } from './strings.js';
 const PAUSE = 200;
 
 const byId = (id) => document.getElementById(id);
-/** Whether list and conversation have room beside each other; style.css has the same width. */
+/** Whether list and conversation have room beside each other; panels.css has the same width. */
 const isWide = matchMedia('(min-width: 64rem)');
 
 export class History {

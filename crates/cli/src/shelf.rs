@@ -5,11 +5,13 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use shoal_base::Bytes;
+use shoal_checkpoint::{Checkpoint, Source};
 use shoal_hub::{Cache, Catalogue, Model, Progress, PullOptions, pull};
 use shoal_server::{CatalogueEntry, CatalogueError, Holding};
 
@@ -25,8 +27,8 @@ pub(crate) struct Shelf {
     /// The model that this machine should have first.
     proposed: Option<&'static str>,
     fetching: Mutex<HashMap<&'static str, Fetching>>,
-    /// What answers now.
-    served: Mutex<String>,
+    /// What answers now, if it is of the catalogue.
+    served: Mutex<Option<&'static str>>,
 }
 
 /// One attempt at fetching.
@@ -51,9 +53,18 @@ impl Shelf {
         })
     }
 
-    /// Hears what answers from now on.
-    pub(crate) fn serves(&self, name: &str) {
-        name.clone_into(&mut self.served.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Hears what answers from now on. Whatever it was called, it is the model in whose folder its files are.
+    pub(crate) fn serves(&self, checkpoint: &Checkpoint) {
+        let folders = checkpoint.sources().iter().filter_map(|source| match source {
+            Source::File { path, .. } => path.canonicalize().ok()?.parent().map(Path::to_owned),
+            Source::Static(_) | Source::Computed(_) => None,
+        });
+        let folders: Vec<PathBuf> = folders.collect();
+        let is_in = |model: &&Model| {
+            self.cache.model_dir(model).canonicalize().is_ok_and(|folder| folders.contains(&folder))
+        };
+        let model = Catalogue::builtin().models().iter().find(is_in);
+        *self.served.lock().unwrap_or_else(PoisonError::into_inner) = model.map(|model| model.name);
     }
 
     fn fetching(&self) -> MutexGuard<'_, HashMap<&'static str, Fetching>> {
@@ -61,7 +72,7 @@ impl Shelf {
     }
 
     fn is_served(&self, model: &Model) -> bool {
-        *self.served.lock().unwrap_or_else(PoisonError::into_inner) == model.name
+        *self.served.lock().unwrap_or_else(PoisonError::into_inner) == Some(model.name)
     }
 
     fn entry(&self, model: &Model) -> CatalogueEntry {

@@ -95,15 +95,15 @@ impl Serving<'_> {
             .with_drafts(args.draft);
         let checkpoint = open_model(model, environment)?;
         let planner = planner(&checkpoint, &runtime, environment);
+        if let Some(shelf) = shelf {
+            shelf.serves(&checkpoint);
+        }
         let loaded = load(checkpoint, &runtime)?;
         let name = served_name(model, &loaded);
         eprintln!("{}", loaded.division.line());
         let mut options = EngineOptions::for_many(sequences, loaded.context_len);
         options.prefill_chunk = loaded.prefill_chunk;
         options.draft_len = loaded.draft_len;
-        if let Some(shelf) = shelf {
-            shelf.serves(&name);
-        }
         let service = Service {
             name: name.clone(),
             planner,

@@ -158,6 +158,21 @@ fn what_cannot_be_had_or_loaded_is_said_and_the_model_of_before_goes_on() {
 }
 
 #[test]
+fn what_answers_stays_whatever_it_was_called() {
+    let place = Arc::new(Place::new());
+    let folder = place.path("cache").join("models").join(NAME);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join(FILE), gudgeon()).expect("a file");
+    let file = folder.join(FILE).display().to_string();
+    for called in ["deepseek-r1:1.5b", &file] {
+        let server = Server::start_at(Arc::clone(&place), called, &[]);
+        assert_eq!(entry(&server, NAME)["served"], true, "{called}");
+        assert_eq!(act(&server, "DELETE", NAME).0, 409, "{called}");
+    }
+    assert!(folder.join(FILE).exists());
+}
+
+#[test]
 fn others_look_after_no_models() {
     let server = Server::start(&["--host", "0.0.0.0", "--api-key", "secret"]);
     let key = "Authorization: Bearer secret\r\nHost: localhost\r\n";
