@@ -30,6 +30,10 @@ export class Composer {
     const send = () => {
       const { text, files } = this;
       if ((text === '' && files.length === 0) || this.#isBusy) return;
+      if (this.#files.isReading) {
+        refuse(t('file_wait'));
+        return;
+      }
       const edited = this.#edited;
       this.#leaveEditing({ text: '', files: [] });
       onSend(text, files, edited);

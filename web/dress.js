@@ -2,8 +2,6 @@
 // most conversations do without, so those are loaded when the first such block comes; until then, and if they cannot be, the block
 // stays as it is, which is to be read as well.
 
-import { safeSpans } from './markdown.js';
-
 /** Longest code and longest formula that are dressed, in characters. */
 const CODE_MAX = 100_000;
 const FORMULA_MAX = 5000;
@@ -22,13 +20,11 @@ export async function dress(block) {
 }
 
 async function colour(codes) {
-  const { highlighted } = await import('./highlight.js');
+  const colours = await import('./colours.js');
   for (const code of codes) {
-    const text = code.textContent;
+    const isPlain = code.childNodes.length === 1 && code.firstChild.nodeType === Node.TEXT_NODE;
     const language = /language-(\S+)/.exec(code.className)?.[1] ?? '';
-    const html = text.length > CODE_MAX ? null : await highlighted(text, language);
-    // It may have grown meanwhile, and will come again then.
-    if (html !== null && code.textContent === text) code.replaceChildren(safeSpans(html));
+    if (isPlain && code.firstChild.length <= CODE_MAX) await colours.colour(code, language);
   }
 }
 

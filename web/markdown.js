@@ -27,9 +27,8 @@ const SAFE = {
 };
 
 DOMPurify.addHook('uponSanitizeAttribute', (node, attribute) => {
-  // The class of code names its language, that of a span of code its colour. Anywhere else it would only dress text up as part of the page.
-  const isColour = node.nodeName === 'SPAN' && /^hljs-[\w. -]+$/.test(attribute.attrValue);
-  if (attribute.attrName === 'class' && node.nodeName !== 'CODE' && !isColour) attribute.keepAttr = false;
+  // The class of code names its language. Anywhere else it would only dress text up as part of the page.
+  if (attribute.attrName === 'class' && node.nodeName !== 'CODE') attribute.keepAttr = false;
 });
 DOMPurify.addHook('afterSanitizeAttributes', (node) => {
   if (node.nodeName !== 'A') return;
@@ -89,8 +88,3 @@ const htmlOf = (token, links) => marked.parser(Object.assign([token], { links })
 
 /** The nodes of `html`, as far as they are harmless. */
 export const safeNodes = (html) => DOMPurify.sanitize(html, SAFE);
-
-/** The spans of `html`, which colour code, and nothing else of it but its text. */
-export const safeSpans = (html) => DOMPurify.sanitize(html, {
-  ALLOWED_TAGS: ['span'], ALLOWED_ATTR: ['class'], ALLOW_DATA_ATTR: false, ALLOW_ARIA_ATTR: false, RETURN_DOM_FRAGMENT: true,
-});

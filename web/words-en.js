@@ -102,11 +102,16 @@ export const EN = {
   token_branch: 'Go on with “{text}”, {percent}',
   token_fixed: 'This token is part of a character, so nothing can begin here.',
 
-  attach: 'Attach text files',
+  attach: 'Attach text or PDF files',
   attached: 'Attached',
   detach: 'Take away {name}',
   drop_here: 'Let go to attach',
   file_not_text: '{name} is no text.',
+  file_reading: 'is being read',
+  file_wait: 'A file is still being read.',
+  pdf_without_text: '{name} has no text that could be read; its pages may be pictures.',
+  pdf_locked: '{name} is locked with a password.',
+  pdf_unreadable: '{name} cannot be read as a PDF file.',
   file_long: '{name} is larger than {n} kB.',
   files_many: 'At most {n} files go with a message.',
 

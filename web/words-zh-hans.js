@@ -102,11 +102,16 @@ export const ZH_HANS = {
   token_branch: '改用“{text}”继续，{percent}',
   token_fixed: '这个 token 只是一个字的一部分，无法从这里开始。',
 
-  attach: '添加文本文件',
+  attach: '添加文本或 PDF 文件',
   attached: '附件',
   detach: '移除 {name}',
   drop_here: '松开即可添加',
   file_not_text: '{name} 不是文本文件。',
+  file_reading: '正在读取',
+  file_wait: '文件仍在读取中。',
+  pdf_without_text: '{name} 中没有可读取的文字，页面可能是图片。',
+  pdf_locked: '{name} 受密码保护。',
+  pdf_unreadable: '{name} 无法作为 PDF 文件读取。',
   file_long: '{name} 超过了 {n} kB。',
   files_many: '一条消息最多附带 {n} 个文件。',
 

@@ -102,11 +102,16 @@ export const ZH_HANT = {
   token_branch: '改用「{text}」繼續，{percent}',
   token_fixed: '這個 token 只是一個字的一部分，無法從這裡開始。',
 
-  attach: '加入文字檔案',
+  attach: '加入文字或 PDF 檔案',
   attached: '附件',
   detach: '移除 {name}',
   drop_here: '放開即可加入',
   file_not_text: '{name} 不是文字檔案。',
+  file_reading: '正在讀取',
+  file_wait: '檔案仍在讀取中。',
+  pdf_without_text: '{name} 中沒有可讀取的文字，頁面可能是圖片。',
+  pdf_locked: '{name} 受密碼保護。',
+  pdf_unreadable: '{name} 無法作為 PDF 檔案讀取。',
   file_long: '{name} 超過了 {n} kB。',
   files_many: '一則訊息最多附帶 {n} 個檔案。',
 

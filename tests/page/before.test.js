@@ -27,6 +27,72 @@ test('files go with a message, and what they cost is said before', () => withPag
   assert.equal(await page.locator('.chip-name').innerText(), 'notes.md', 'files come back with the message');
 }));
 
+/** A PDF file of `objects`, the first of which is its catalogue. */
+function pdf(objects) {
+  const parts = ['%PDF-1.4\n'];
+  const starts = [];
+  objects.forEach((object, i) => {
+    starts.push(parts.join('').length);
+    parts.push(`${i + 1} 0 obj\n${object}\nendobj\n`);
+  });
+  const table = starts.map((start) => `${String(start).padStart(10, '0')} 00000 n \n`).join('');
+  const count = objects.length + 1;
+  return Buffer.from(`${parts.join('')}xref\n0 ${count}\n0000000000 65535 f \n${table}trailer << /Size ${count} /Root 1 0 R >>\nstartxref\n${parts.join('').length}\n%%EOF\n`);
+}
+
+/** One with a page for each of `contents`, whose font is `fonts`: the first of these objects and what it needs. */
+function pages(contents, ...fonts) {
+  const at = (i) => `${3 + 2 * i} 0 R`;
+  const streams = contents.flatMap((content, i) => [
+    `<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 200] /Contents ${4 + 2 * i} 0 R /Resources << /Font << /F ${3 + 2 * contents.length} 0 R >> >> >>`,
+    `<< /Length ${content.length} >>\nstream\n${content}\nendstream`,
+  ]);
+  return pdf(['<< /Type /Catalog /Pages 2 0 R >>', `<< /Type /Pages /Kids [${contents.map((_, i) => at(i)).join(' ')}] /Count ${contents.length} >>`, ...streams, ...fonts]);
+}
+const LATIN = '<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>';
+const pdfFile = (name, buffer) => ({ name, mimeType: 'application/pdf', buffer });
+
+test('the text of PDF files goes with a message', () => withPage({ before: first(says('Read.'), answering(COUNTED)) }, async (page) => {
+  const shoal = pages(['BT /F 12 Tf 20 150 Td (The shoal) Tj 0 -20 Td (moves as one.) Tj ET', 'BT /F 12 Tf 20 150 Td (Page two.) Tj ET'], LATIN);
+  // In GBK, with a font that is not in the file, as old Chinese files have it; object 6 follows that of the font.
+  const chinese = pages(['BT /F 12 Tf 20 150 Td <c9eebaa3d3ced3e3> Tj ET'],
+    '<< /Type /Font /Subtype /Type0 /BaseFont /STSong-Light /Encoding /GBK-EUC-H /DescendantFonts [6 0 R] >>',
+    '<< /Type /Font /Subtype /CIDFontType0 /BaseFont /STSong-Light /CIDSystemInfo << /Registry (Adobe) /Ordering (GB1) /Supplement 2 >> /FontDescriptor 7 0 R >>',
+    '<< /Type /FontDescriptor /FontName /STSong-Light /Flags 4 /FontBBox [0 0 1000 1000] /ItalicAngle 0 /Ascent 800 /Descent -200 /CapHeight 700 /StemV 80 >>');
+  await page.setInputFiles('#files', [pdfFile('shoal.pdf', shoal), pdfFile('fish.PDF', chinese)]);
+  await page.waitForFunction(() => document.querySelectorAll('.chip').length === 2 && document.querySelector('.chip:last-child .quiet').textContent === '321 tokens');
+  await send(page, 'What?');
+  await reaches(page, 'done');
+  const told = await page.evaluate(() => window.asked[0].messages[0].content);
+  assert.match(told, /\[file name\]: shoal\.pdf\n\[file content begin\]\nThe shoal\nmoves as one\.\n\nPage two\.\n\[file content end\]/);
+  assert.match(told, /\[file name\]: fish\.PDF\n\[file content begin\]\n深海游鱼\n/);
+}));
+
+test('a PDF file without text, or that is none, is refused', () => withPage({ before: answering(COUNTED) }, async (page) => {
+  for (const [buffer, words] of [
+    [pages([''], LATIN), 'x.pdf has no text that could be read; its pages may be pictures.'],
+    [Buffer.from('%PDF-1.4\nnothing that follows from it'), 'x.pdf cannot be read as a PDF file.'],
+    [Buffer.from('text'), 'x.pdf cannot be read as a PDF file.'],
+  ]) {
+    await page.setInputFiles('#files', pdfFile('x.pdf', buffer));
+    await page.waitForFunction((words) => document.getElementById('notice').textContent === words, words);
+    await page.waitForSelector('#attached', { state: 'hidden' });
+  }
+}));
+
+test('nothing is sent while a file is being read, and its reading can be ended', () => withPage({ before: answering(COUNTED) }, async (page) => {
+  // Its reader never comes.
+  await page.route('**/pdf.worker.min.mjs', () => {});
+  await page.setInputFiles('#files', pdfFile('slow.pdf', pages(['BT /F 12 Tf (x) Tj ET'], LATIN)));
+  assert.equal((await page.innerText('.chip')).replace(/\s+/g, ' ').trim(), 'slow.pdf is being read');
+  await page.fill('#draft', 'Hello');
+  await page.keyboard.press('Enter');
+  assert.equal(await page.innerText('#notice'), 'A file is still being read.');
+  assert.equal(await page.inputValue('#draft'), 'Hello');
+  await page.getByRole('button', { name: 'Take away slow.pdf' }).click();
+  await page.waitForSelector('#attached', { state: 'hidden' });
+}));
+
 test('files are dropped', () => withPage({ before: answering(COUNTED) }, async (page) => {
   await page.evaluate(() => {
     const dataTransfer = new DataTransfer();

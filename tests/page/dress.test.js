@@ -18,6 +18,27 @@ test('code is coloured, and copied as it was', () => withPage({
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), 'fn main() { /* 鱼 */ let x = "<b>"; }');
 }));
 
+test('long code is coloured a part at a time, and stays what it was', () => {
+  const lines = Array.from({ length: 950 }, (_, i) => `let x${i} = "<${i}>"; // ${i}`);
+  // One comment from one part into the next.
+  lines.splice(95, 0, '/* begins', ...Array(9).fill('goes on'), 'ends */');
+  const code = `${lines.join('\n')}\n`;
+  return withPage({ before: answered(`\`\`\`js\n${code}\`\`\`\n`) }, async (page) => {
+    await page.waitForFunction(() => document.querySelectorAll('.language-js > .lines').length === 10 && document.querySelector('.language-js').childNodes.length === 10);
+    const { text, chosen, comment, height, lineHeight } = await page.evaluate(() => {
+      const code = document.querySelector('.language-js');
+      getSelection().selectAllChildren(code);
+      const comment = [...code.querySelectorAll('.lines > .hljs-comment')].filter(({ textContent }) => !textContent.startsWith('//')).map(({ textContent }) => textContent);
+      return { text: code.textContent, chosen: getSelection().toString(), comment, height: code.getBoundingClientRect().height, lineHeight: code.querySelector('.hljs-keyword').getClientRects()[0].height };
+    });
+    assert.equal(text, code);
+    assert.equal(chosen.trimEnd(), code.trimEnd(), 'what is chosen with a mouse');
+    assert.deepEqual(comment.map((part) => part.split('\n')[0]), ['/* begins', 'goes on']);
+    assert.equal(comment.join('').split('\n').length, 11);
+    assert.ok(height < 961 * lineHeight * 2, 'no line is there twice');
+  });
+});
+
 test('every language that is offered is there', () => withPage({}, async (page) => {
   const found = await page.evaluate(async () => {
     const { highlighted } = await import('/assets/highlight.js');

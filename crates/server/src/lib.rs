@@ -72,6 +72,7 @@ pub const MEMORY_MAX: u64 = (connections::CONNECTIONS_MAX * connections::HEAD_BY
     + state::BODIES_BYTES_MAX
     + responses_store::BYTES_MAX
     + call_texts::MEMORY_MAX
+    + page::MEMORY_MAX
     + cache_miss::MEMORY_MAX) as u64;
 
 /// What is served.
