@@ -19,8 +19,8 @@ use shoal_base::Prng;
 use shoal_checkpoint::write::{NewTensor, header};
 use shoal_checkpoint::{Checkpoint, Value};
 use shoal_kernels::profile::Profile;
-use shoal_model::ModelConfig;
 use shoal_model::memory::Footprint;
+use shoal_model::{ModelConfig, Traffic, Work};
 use shoal_plan::{Mix, Model, Purpose, Shape, TensorShape, presets};
 use shoal_quant::Dtype;
 use shoal_quant::synthetic::random_blocks;
@@ -106,14 +106,39 @@ impl Slice {
         Ok(Wish { memory, ..wish })
     }
 
-    /// Tokens per second of the whole model, from those of the layers and from where their time went.
-    pub(crate) fn whole_tokens_per_s(&self, meter: &PhaseMeter, profile: &Profile) -> f64 {
-        let once = profile.entries.iter().filter(|entry| ONCE.contains(&entry.section));
-        let once: f64 = once.map(|entry| entry.time.as_secs_f64()).sum();
-        let once_share = once / profile.wall.as_secs_f64().max(1e-9);
+    /// What the whole model would have taken, from what the layers took and from where their time and their work went.
+    pub(crate) fn of_whole(&self, meter: &PhaseMeter, profile: &Profile) -> PhaseMeter {
         let bytes = |shape: &Shape| shape.layer_bytes_per_token(self.mix) as f64;
         let times = bytes(&self.whole) / bytes(&self.part);
-        meter.tokens_per_s() / (once_share + (1.0 - once_share) * times)
+        let once = || profile.entries.iter().filter(|entry| ONCE.contains(&entry.section));
+        let once_time: f64 = once().map(|entry| entry.time.as_secs_f64()).sum();
+        let once_share = once_time / profile.wall.as_secs_f64().max(1e-9);
+        let once_work: Work = once().map(|entry| entry.work).sum();
+        let all_work: Work = profile.entries.iter().map(|entry| entry.work).sum();
+        // What is done once stays, the rest is done as many times.
+        let more = |count: u64, once: u64, all: u64| {
+            let once_share = once as f64 / all.max(1) as f64;
+            (count as f64 * (once_share + (1.0 - once_share) * times)) as u64
+        };
+        let layers_times = |count: u64| (count as f64 * times) as u64;
+        let (work, traffic) = (meter.work, meter.traffic);
+        PhaseMeter {
+            tokens: meter.tokens,
+            time: meter.time.mul_f64(once_share + (1.0 - once_share) * times),
+            work: Work {
+                weight_bytes: more(work.weight_bytes, once_work.weight_bytes, all_work.weight_bytes),
+                int8_macs: more(work.int8_macs, once_work.int8_macs, all_work.int8_macs),
+                float_macs: more(work.float_macs, once_work.float_macs, all_work.float_macs),
+            },
+            traffic: Traffic {
+                hits: layers_times(traffic.hits),
+                misses: layers_times(traffic.misses),
+                read_bytes: layers_times(traffic.read_bytes),
+                waited: traffic.waited.mul_f64(times),
+                ahead: layers_times(traffic.ahead),
+                ahead_used: layers_times(traffic.ahead_used),
+            },
+        }
     }
 }
 
@@ -276,24 +301,27 @@ mod tests {
 
     #[test]
     fn what_one_layer_takes_is_carried_over_to_all() {
-        use shoal_kernels::Work;
         use shoal_kernels::profile::Entry;
         use std::time::Duration;
 
         let slice = Slice::new("r1-qwen-7b", 7, Mix::Q8).expect("a preset");
-        let entry = |section, millis| Entry {
+        let entry = |section, millis, weight_bytes| Entry {
             section,
             operation: "matmul",
             calls: 1,
             time: Duration::from_millis(millis),
-            work: Work::default(),
+            work: Work { weight_bytes, ..Work::default() },
         };
-        let entries = vec![entry("head", 20), entry("attention", 60), entry("-", 20)];
+        let entries = vec![entry("head", 20, 1000), entry("attention", 60, 4000), entry("-", 20, 0)];
         let profile = Profile { wall: Duration::from_millis(100), entries };
-        let meter = PhaseMeter { tokens: 10, time: Duration::from_secs(1), ..PhaseMeter::default() };
+        let work = Work { weight_bytes: 50_000, ..Work::default() };
+        let traffic = Traffic { read_bytes: 700, ..Traffic::default() };
+        let meter = PhaseMeter { tokens: 10, time: Duration::from_secs(1), work, traffic };
         // A token takes 100 ms, 20 of them once: 80 for 7 of 28 layers are 320 for all.
-        let found = slice.whole_tokens_per_s(&meter, &profile);
-        assert!((found - 1.0 / 0.34).abs() < 0.01, "{found}");
+        let whole = slice.of_whole(&meter, &profile);
+        assert!((whole.tokens_per_s() - 1.0 / 0.34).abs() < 0.01, "{whole:?}");
+        // Of 5000 bytes for a token 1000 are read once.
+        assert_eq!((whole.work.weight_bytes, whole.traffic.read_bytes), (170_000, 2800));
     }
 
     #[test]

@@ -76,14 +76,36 @@ pub(crate) struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     profile: Option<Vec<profile_table::Row>>,
     /// Of all layers, where some were measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    whole_model_tokens_per_s: Option<f64>,
+    #[serde(flatten)]
+    whole_model: Option<Whole>,
+}
+
+/// What some layers foretell of the whole model.
+#[derive(Serialize)]
+struct Whole {
+    #[serde(rename = "whole_model_tokens_per_s")]
+    tokens_per_s: f64,
+    #[serde(rename = "whole_model_bound")]
+    bound: Option<String>,
+    #[serde(rename = "whole_model_bound_share")]
+    bound_share: Option<f64>,
 }
 
 impl Outcome {
     /// Of the whole model, also where some layers were measured.
     pub(crate) fn whole_tokens_per_s(&self) -> f64 {
-        self.whole_model_tokens_per_s.unwrap_or(self.tokens_per_s.median)
+        self.whole_model.as_ref().map_or(self.tokens_per_s.median, |whole| whole.tokens_per_s)
+    }
+}
+
+impl Whole {
+    fn new(meter: &PhaseMeter, rates: &Rates) -> Self {
+        let bound = meter.bound(rates);
+        Self {
+            tokens_per_s: meter.tokens_per_s(),
+            bound_share: bound.as_ref().map(|bound| bound.share),
+            bound: bound.map(|bound| bound.limit),
+        }
     }
 }
 
@@ -150,12 +172,12 @@ pub(crate) fn outcomes(
         let timed = bench.measure(args.runs)?;
         let profile = (args.profile || slice.is_some()).then(|| bench.profile(args.runs)).transpose()?;
         let whole = slice.as_ref().zip(profile.as_ref());
-        let whole = whole.map(|(slice, profile)| slice.whole_tokens_per_s(&timed.meter(), profile));
+        let whole_model =
+            whole.map(|(slice, profile)| Whole::new(&slice.of_whole(&timed.meter(), profile), &rates));
         let rows = profile.filter(|_| args.profile).map(|profile| {
             profile_table::rows(&profile, test.tokens * usize::from(args.runs), &rates.bounds)
         });
-        let outcome =
-            Outcome { whole_model_tokens_per_s: whole, ..outcome(test, &timed, &loaded, &rates, rows) };
+        let outcome = Outcome { whole_model, ..outcome(test, &timed, &loaded, &rates, rows) };
         tell(Event::Done(&outcome, timed.meter().bound(&rates), slice.as_ref()))?;
         outcomes.push(outcome);
         seen.push(observe::Test {
@@ -178,8 +200,12 @@ fn print_outcome(
     slice: Option<&Slice>,
 ) -> std::io::Result<()> {
     print_line(out, outcome, bound)?;
-    if let Some((slice, tokens_per_s)) = slice.zip(outcome.whole_model_tokens_per_s) {
-        writeln!(out, "       {tokens_per_s:.2} tokens/s with {}", slice.whole())?;
+    if let Some((slice, whole)) = slice.zip(outcome.whole_model.as_ref()) {
+        write!(out, "       {:.2} tokens/s with {}", whole.tokens_per_s, slice.whole())?;
+        match (&whole.bound, whole.bound_share) {
+            (Some(limit), Some(share)) => writeln!(out, ", {}", BoundShare { limit: limit.clone(), share })?,
+            _ => writeln!(out)?,
+        }
     }
     match &outcome.profile {
         Some(rows) => profile_table::print(out, rows),
@@ -333,6 +359,6 @@ fn outcome(
         disk: meter.disk(rates),
         memory: loaded.division,
         profile,
-        whole_model_tokens_per_s: None,
+        whole_model: None,
     }
 }
