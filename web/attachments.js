@@ -16,6 +16,7 @@ export class Attachments {
   files = [];
   /** Those that are being read: `{ name, stop }`, with what ends it. */
   #coming = [];
+  #lists = 0;
   #count;
   #onChange;
   #refuse;
@@ -56,18 +57,23 @@ export class Attachments {
     });
   }
 
-  /** Whether a file is still being read. */
+  /** Whether files are still being read. */
   get isReading() {
-    return this.#coming.length > 0;
+    return this.#lists > 0;
   }
 
   /** Takes those of `list` (of `File`s) that are text or have text. */
   async take(list) {
-    for (const file of list) {
-      const bytesMax = isCalledPdf(file) ? PDF_BYTES_MAX : FILE_BYTES_MAX;
-      if (this.files.length + this.#coming.length >= FILES_MAX) this.#refuse(t('files_many', { n: FILES_MAX }));
-      else if (file.size > bytesMax) this.#refuse(t('file_long', { name: file.name, n: bytesMax / 1000 }));
-      else await this.#takeOne(file);
+    this.#lists += 1;
+    try {
+      for (const file of list) {
+        const bytesMax = isCalledPdf(file) ? PDF_BYTES_MAX : FILE_BYTES_MAX;
+        if (this.files.length + this.#coming.length >= FILES_MAX) this.#refuse(t('files_many', { n: FILES_MAX }));
+        else if (file.size > bytesMax) this.#refuse(t('file_long', { name: file.name, n: bytesMax / 1000 }));
+        else await this.#takeOne(file);
+      }
+    } finally {
+      this.#lists -= 1;
     }
   }
 
@@ -81,8 +87,10 @@ export class Attachments {
     const taken = { name: file.name, text, tokens: null };
     this.put([...this.files, taken]);
     // Without its cost, if the server does not say.
-    taken.tokens = await this.#count(text).catch(() => null);
-    this.show();
+    this.#count(text).catch(() => null).then((tokens) => {
+      taken.tokens = tokens;
+      this.show();
+    });
   }
 
   /** The text of a PDF file; `undefined` if the reader has been told that it has none to be had, or has taken the file away. */

@@ -64,7 +64,7 @@ impl Asset {
             (header::CACHE_CONTROL, "no-cache"),
             (header::VARY, "accept-encoding"),
         ];
-        match self.gzip().filter(|_| takes_gzip(headers)) {
+        match takes_gzip(headers).then(|| self.gzip()).flatten() {
             Some(gzip) => {
                 (fixed, [(header::CONTENT_ENCODING, "gzip")], Bytes::from_static(gzip)).into_response()
             }
