@@ -118,9 +118,9 @@ impl Slice {
         // What is done once stays, the rest is done as many times.
         let more = |count: u64, once: u64, all: u64| {
             let once_share = once as f64 / all.max(1) as f64;
-            (count as f64 * (once_share + (1.0 - once_share) * times)) as u64
+            (count as f64 * (once_share + (1.0 - once_share) * times)).round() as u64
         };
-        let layers_times = |count: u64| (count as f64 * times) as u64;
+        let layers_times = |count: u64| (count as f64 * times).round() as u64;
         let (work, traffic) = (meter.work, meter.traffic);
         PhaseMeter {
             tokens: meter.tokens,
