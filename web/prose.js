@@ -7,12 +7,15 @@
 // A block is settled once a later one has a whole line: until then the later one may still turn out to belong to it ("2" may
 // become "2." and go on with a list). Links that are defined below their use are the exception; `finish` then looks once more
 // at the whole and touches only what differs. Within the open block, code and the items of a list and the rows of a table stay as far as
-// they are the same, so a long one of them costs its length as well, but for the lexing.
+// they are the same, so a long one of them costs its length as well, but for the lexing. Of a line that is longer than a chapter what comes is
+// shown as it is, and understood once the line or the answer ends.
 
 import { blocksOf, partsOf, safeNodes } from './markdown.js';
 import { el, icon } from './dom.js';
 import { t } from './strings.js';
 
+/** Longest line that is understood anew at each update, in characters. */
+const LINE_MAX = 16_000;
 /** What may be a definition of a link. */
 const DEFINITION = /\]:/;
 
@@ -22,6 +25,9 @@ export class Prose {
   #shown = [];
   #settledBlocks = 0;
   #settledChars = 0;
+  /** How much of the text is understood, and a node with what came after it on the same long line. */
+  #readChars = 0;
+  #unread = null;
   #onSettled;
 
   /** `onSettled(node)` hears of each block once nothing changes it any more. */
@@ -33,6 +39,11 @@ export class Prose {
   /** Shows `text`, which begins with what was shown before. */
   update(text) {
     const open = text.slice(this.#settledChars);
+    if (open.length > LINE_MAX && this.#shown.length > 0 && !open.includes('\n')) {
+      this.#showUnread(text.slice(this.#readChars));
+      return;
+    }
+    this.#read(text);
     const blocks = parsed(open);
     this.#show(blocks, this.#settledBlocks);
     const last = blocks.at(-1);
@@ -48,9 +59,26 @@ export class Prose {
   /** Shows all of `text`, which is complete and begins with what was shown before. */
   finish(text) {
     // Without definitions nothing settled can differ.
+    this.#read(text);
     const [blocks, chars] = DEFINITION.test(text) ? [0, 0] : [this.#settledBlocks, this.#settledChars];
     this.#show(parsed(text.slice(chars)), blocks);
     this.#settle(0, this.#shown.length);
+  }
+
+  #showUnread(text) {
+    if (this.#unread === null) {
+      this.#unread = document.createTextNode('');
+      const { node } = this.#shown.at(-1);
+      (node.lastElementChild ?? node).append(this.#unread);
+    }
+    this.#unread.appendData(text.slice(this.#unread.length));
+  }
+
+  /** `text` will be understood now. */
+  #read(text) {
+    this.#readChars = text.length;
+    this.#unread?.remove();
+    this.#unread = null;
   }
 
   #settle(from, to) {

@@ -158,6 +158,39 @@ test('at every letter, what grew is what is shown of so much text at once', () =
   assert.deepEqual(differences.slice(0, 3), []);
 }));
 
+test('of a line longer than a chapter what comes is shown at once and understood at its end', () => withPage({}, async (page) => {
+  const found = await page.evaluate(async () => {
+    const { Prose } = await import('/assets/prose.js');
+    const whole = (text) => {
+      const root = document.createElement('div');
+      new Prose(root).finish(text);
+      return root.innerHTML;
+    };
+    const line = 'A *small* fish **follows** the `next` one. '.repeat(1000);
+    const root = document.createElement('div');
+    const prose = new Prose(root);
+    let shown = 0;
+    let cleaned = 0;
+    const real = DOMPurify.sanitize;
+    DOMPurify.sanitize = (html, options) => { cleaned += html.length; return real(html, options); };
+    for (let i = 100; i <= line.length; i += 100) {
+      prose.update(line.slice(0, i));
+      if (root.textContent.replace(/[*`]/g, '').trim() === line.slice(0, i).replace(/[*`]/g, '').trim()) shown += 1;
+    }
+    const updates = Math.floor(line.length / 100);
+    const whileItComes = cleaned;
+    const more = `${line}\n\nAnd *another*.\n`;
+    prose.update(more);
+    prose.finish(more);
+    DOMPurify.sanitize = real;
+    return { shown, updates, share: whileItComes / (16_000 * 160), isSame: root.innerHTML === whole(more) };
+  });
+  assert.equal(found.shown, found.updates, 'all that has come is there');
+  assert.ok(found.isSame);
+  // Half of the first 16,000 characters for each of 160 updates, and their tags.
+  assert.ok(found.share < 1.2, `${found.share}`);
+}));
+
 test('what is selected in an open block stays selected while it grows', () => withPage({}, async (page) => {
   const stays = await page.evaluate(async () => {
     const { Prose } = await import('/assets/prose.js');

@@ -321,7 +321,8 @@ mod tests {
         let whole = slice.of_whole(&meter, &profile);
         assert!((whole.tokens_per_s() - 1.0 / 0.34).abs() < 0.01, "{whole:?}");
         // Of 5000 bytes for a token 1000 are read once.
-        assert_eq!((whole.work.weight_bytes, whole.traffic.read_bytes), (170_000, 2800));
+        let (weights, read) = (whole.work.weight_bytes, whole.traffic.read_bytes);
+        assert!(weights.abs_diff(170_000) <= 10 && read.abs_diff(2800) <= 1, "{weights} {read}");
     }
 
     #[test]
