@@ -27,16 +27,18 @@ function highlighted(text, language) {
 }
 
 function started() {
-  const worker = new Worker('/assets/highlight-worker.js', { type: 'module' });
-  worker.addEventListener('message', ({ data: { id, html } }) => {
-    waiting.get(id).resolve(html);
+  const fresh = new Worker('/assets/highlight-worker.js', { type: 'module' });
+  fresh.addEventListener('message', ({ data: { id, html } }) => {
+    waiting.get(id)?.resolve(html);
     waiting.delete(id);
   });
-  worker.addEventListener('error', () => {
+  fresh.addEventListener('error', () => {
+    // Another may come, such as when the server is there again.
+    worker = null;
     for (const { reject } of waiting.values()) reject(new Error('code cannot be coloured'));
     waiting.clear();
   });
-  return worker;
+  return fresh;
 }
 
 /** Colours `code`, a node with nothing but text in `language`, unless its text changes meanwhile. */

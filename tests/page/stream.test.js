@@ -183,10 +183,26 @@ test('of a line longer than a chapter what comes is shown at once and understood
     prose.update(more);
     prose.finish(more);
     DOMPurify.sanitize = real;
-    return { shown, updates, share: whileItComes / (16_000 * 160), isSame: root.innerHTML === whole(more) };
+    // All of a long line at once, after a block that is settled.
+    const sudden = document.createElement('div');
+    const other = new Prose(sudden);
+    other.update('# Fish\n\nA line.\n\n');
+    other.update(`# Fish\n\nA line.\n\n${line}`);
+    other.update(`# Fish\n\nA line.\n\n${line}and more`);
+    // What is shown as it is goes away again also where it changes nothing.
+    const spaced = document.createElement('div');
+    const third = new Prose(spaced);
+    const padded = `${line.slice(0, 15_990)}x${' '.repeat(30)}`;
+    third.update(padded.slice(0, 15_991));
+    third.update(padded);
+    third.finish(padded);
+    const isClean = spaced.innerHTML === whole(padded);
+    const blocks = [...sudden.children].map(({ textContent }) => textContent.trim().slice(0, 7));
+    return { isClean, blocks, shown, updates, share: whileItComes / (16_000 * 160), isSame: root.innerHTML === whole(more) };
   });
   assert.equal(found.shown, found.updates, 'all that has come is there');
-  assert.ok(found.isSame);
+  assert.ok(found.isSame && found.isClean);
+  assert.deepEqual(found.blocks, ['Fish', 'A line.', 'A small']);
   // Half of the first 16,000 characters for each of 160 updates, and their tags.
   assert.ok(found.share < 1.2, `${found.share}`);
 }));
