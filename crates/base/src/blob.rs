@@ -39,19 +39,22 @@ impl BlobBuf {
         Self { memory: Memory::Heap(bytes), range: start..start + len }
     }
 
-    /// Memory for `count` times `len` bytes, all zero, side by side, so that all of it lies in large pages whatever `len` is.
+    /// Memory of each of the lengths `lens`, all zero, side by side, so that all of it lies in large pages whatever they are.
     /// The memory of each goes when it is dropped.
     ///
     /// # Panics
-    /// If `len` is not a multiple of [`BLOB_ALIGNMENT`].
+    /// If a length is not a multiple of [`BLOB_ALIGNMENT`].
     #[must_use]
-    pub fn side_by_side(count: usize, len: usize) -> Vec<Self> {
-        assert!(len.is_multiple_of(BLOB_ALIGNMENT), "{len} bytes are not whole pages");
-        let parts = Part::cut(count, len);
-        if parts.len() < count {
-            return (0..count).map(|_| Self::zeroed(len)).collect();
+    pub fn side_by_side(lens: &[usize]) -> Vec<Self> {
+        for len in lens {
+            assert!(len.is_multiple_of(BLOB_ALIGNMENT), "{len} bytes are not whole pages");
         }
-        parts.into_iter().map(|part| Self { memory: Memory::Part(part), range: 0..len }).collect()
+        let parts = Part::cut(lens);
+        if parts.len() < lens.len() {
+            return lens.iter().map(|len| Self::zeroed(*len)).collect();
+        }
+        let whole = |(part, len): (Part, &usize)| Self { memory: Memory::Part(part), range: 0..*len };
+        parts.into_iter().zip(lens).map(whole).collect()
     }
 
     /// Memory that begins at a large page. What is left over before it and behind is never touched, so it takes none.

@@ -1,7 +1,7 @@
-//! One stretch of memory cut into equal parts, each with an owner of its own.
+//! One stretch of memory cut into parts, each with an owner of its own.
 //!
-//! A drive writes to large pages several times faster than to small ones, and a part is seldom a whole number of large
-//! pages long. Side by side in one mapping the parts need not be: only the mapping has to begin at a large page.
+//! A drive writes to large pages several times faster than to small ones, a core reads them faster, and a part is seldom a whole
+//! number of large pages long. Side by side in one mapping the parts need not be: only the mapping has to begin at a large page.
 //! When a part is dropped its pages go back to the system; the addresses go when the last part does.
 //!
 //! This file is the only one of the crate with unsafe code, for one reason: the borrow checker cannot see that ranges
@@ -38,16 +38,21 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// `count` parts of `len` zeroed bytes, which is a multiple of a page; none if the system has no such memory.
-    pub(crate) fn cut(count: usize, len: usize) -> Vec<Self> {
-        let total = count * len;
+    /// A part of zeroed bytes for each of `lens`, which are multiples of a page; none if the system has no such memory.
+    pub(crate) fn cut(lens: &[usize]) -> Vec<Self> {
+        let total: usize = lens.iter().sum();
         let Ok(mut pages) = MmapMut::map_anon(total + LARGE) else { return Vec::new() };
         let lead = Some(pages.as_ptr().align_offset(LARGE)).filter(|lead| *lead <= LARGE).unwrap_or(0);
         advise_large(&pages, lead, total);
         let base = NonNull::from(&mut pages[lead]);
         let mapping = Arc::new(Mapping { base, pages });
-        let part = |i| Self { mapping: Arc::clone(&mapping), start: i * len, len };
-        (0..count).map(part).collect()
+        let mut end = 0;
+        let part = |&len: &usize| {
+            let start = end;
+            end += len;
+            Self { mapping: Arc::clone(&mapping), start, len }
+        };
+        lens.iter().map(part).collect()
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -95,11 +100,11 @@ mod tests {
 
     #[test]
     fn parts_are_zero_apart_and_outlive_each_other() {
-        let len = 5 * 4096;
-        let mut parts = Part::cut(300, len);
+        let lens: Vec<usize> = (0..300).map(|i| (1 + i % 9) * 4096).collect();
+        let mut parts = Part::cut(&lens);
         assert_eq!(parts.len(), 300);
         for (i, part) in parts.iter_mut().enumerate() {
-            assert!(part.bytes().iter().all(|byte| *byte == 0), "part {i}");
+            assert!(part.bytes().len() == lens[i] && part.bytes().iter().all(|byte| *byte == 0), "part {i}");
             part.bytes_mut().fill(i as u8);
         }
         let last = parts.pop().expect("a part");
@@ -108,6 +113,6 @@ mod tests {
         }
         assert_eq!(parts[0].bytes().as_ptr().align_offset(LARGE), 0);
         drop(parts);
-        assert!(last.bytes().iter().all(|byte| *byte == 299u16 as u8) && last.bytes().len() == len);
+        assert!(last.bytes().iter().all(|byte| *byte == 299u16 as u8) && last.bytes().len() == lens[299]);
     }
 }

@@ -64,6 +64,16 @@ fn matrix(dtype: Dtype, bytes: usize) -> Matrix {
         let random = (prng.next_u64() & 0x3F3F_3F3F_3F3F_3F3F).to_le_bytes();
         word.copy_from_slice(&random[..word.len()]);
     }
+    if let Some(float_bytes) = match dtype {
+        Dtype::F32 => Some(4),
+        Dtype::BF16 => Some(2),
+        _ => None,
+    } {
+        // The last byte of a plain float is most of its exponent.
+        for float in buf.as_mut_slice().chunks_exact_mut(float_bytes) {
+            float[float_bytes - 1] |= 0x30;
+        }
+    }
     if dtype == Dtype::MXFP4 {
         for block in buf.as_mut_slice().chunks_mut(dtype.block_bytes()) {
             block[0] = 120 + block[0] % 8;

@@ -3,6 +3,7 @@
 //! A [`Binder`] hands out each tensor with the shape that the configuration demands. Shapes are checked here, so the
 //! forward pass can rely on them.
 
+use shoal_base::blob::BLOB_ALIGNMENT;
 use shoal_base::{Blob, BlobBuf, ExpertId};
 use shoal_checkpoint::{Checkpoint, TensorInfo};
 use shoal_kernels::hyper::HyperConnection;
@@ -366,7 +367,13 @@ impl Fetch<'_> {
 /// The transpose of each head's matrix, in the source's format if that is a plain float, else in f16: exact enough beside
 /// any other source, whose blocks run along the other axis and cannot be kept.
 pub(crate) fn transposed(heads: &[Matrix]) -> Vec<Matrix> {
-    heads.iter().map(transpose).collect()
+    let len = |w: &Matrix| (transposed_row_bytes(w) * w.cols()).next_multiple_of(BLOB_ALIGNMENT);
+    let bufs = BlobBuf::side_by_side(&heads.iter().map(len).collect::<Vec<_>>());
+    heads.iter().zip(bufs).map(|(w, buf)| transpose(w, buf)).collect()
+}
+
+fn transposed_row_bytes(w: &Matrix) -> usize {
+    transposed_dtype(w.dtype()).row_bytes(w.rows()).expect("float formats take any width")
 }
 
 /// The format of the transpose of a matrix in `dtype`.
@@ -377,7 +384,8 @@ pub(crate) const fn transposed_dtype(dtype: Dtype) -> Dtype {
     }
 }
 
-fn transpose(w: &Matrix) -> Matrix {
+/// The transpose of `w` in memory of its own, `buf`.
+fn transpose(w: &Matrix, mut buf: BlobBuf) -> Matrix {
     let (rows, cols) = (w.rows(), w.cols());
     let mut columns = vec![0.0f32; rows * cols];
     let mut row = vec![0.0; cols];
@@ -387,11 +395,9 @@ fn transpose(w: &Matrix) -> Matrix {
             columns[c * rows + r] = *value;
         }
     }
-    let dtype = transposed_dtype(w.dtype());
-    let row_bytes = dtype.row_bytes(rows).expect("float formats take any width");
-    let mut buf = BlobBuf::zeroed(cols * row_bytes);
+    let (dtype, row_bytes) = (transposed_dtype(w.dtype()), transposed_row_bytes(w));
     for (values, out) in columns.chunks_exact(rows).zip(buf.as_mut_slice().chunks_exact_mut(row_bytes)) {
         shoal_quant::encode_row(dtype, values, out).expect("float formats encode");
     }
-    Matrix::new(dtype, cols, rows, buf.freeze())
+    Matrix::new(dtype, cols, rows, buf.freeze().slice(0..cols * row_bytes))
 }

@@ -31,7 +31,7 @@ fn main() {
     };
     // Memory is filled in turn: what was just filled still lies in a cache, which weights in use do not.
     let buffers = number(5, 1.0) as usize * in_flight;
-    let mut spare: VecDeque<BlobBuf> = BlobBuf::side_by_side(buffers, bytes).into();
+    let mut spare: VecDeque<BlobBuf> = BlobBuf::side_by_side(&vec![bytes; buffers]).into();
     for _ in 0..in_flight {
         ask(spare.pop_front().expect("as many as in flight"), disk.as_mut());
     }

@@ -400,7 +400,7 @@ impl Inner {
     fn new_memory(&mut self) -> BlobBuf {
         if self.unused.is_empty() {
             let more = (self.slot_limit() + 1).saturating_sub(self.slots.open_count()).clamp(1, SLAB);
-            self.unused = BlobBuf::side_by_side(more, self.slot_bytes);
+            self.unused = BlobBuf::side_by_side(&vec![self.slot_bytes; more]);
         }
         self.unused.pop().unwrap_or_else(|| BlobBuf::zeroed(self.slot_bytes))
     }
@@ -455,7 +455,7 @@ impl Inner {
         let mut prng = Prng::new(keys);
         let place = |_| self.placement(prng.below(keys) as Key).extents;
         let places: Vec<_> = (0..MEASURED_PLACES).map(place).collect();
-        let bufs = BlobBuf::side_by_side(slots, self.slot_bytes);
+        let bufs = BlobBuf::side_by_side(&vec![self.slot_bytes; slots]);
         rate::bytes_per_s(self.disk.as_mut(), bufs, &places, time, self.stall_limit)
     }
 

@@ -1,4 +1,5 @@
-//! What every token needs: read once, all of it at the same time, each tensor into memory of its own.
+//! What every token needs: read once, all of it at the same time. Matrices lie side by side in one stretch of memory, whose
+//! pages are large; with pages of 4 KiB the per-head matrices of V2-Lite were read at half the speed.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,6 +21,10 @@ pub(crate) fn memory_needed(checkpoint: &Checkpoint, tensors: &[&TensorInfo]) ->
     tensors.iter().map(needed).sum()
 }
 
+/// From how many bytes on a tensor lies beside the others. Smaller ones are mostly vectors, which the model copies and gives back:
+/// holes that would cost the others their large pages.
+const BESIDE_BYTES: usize = 64 << 10;
+
 fn place(tensor: &TensorInfo) -> Placement {
     assert_eq!(tensor.pieces.len(), 1, "only experts come in pieces: {}", tensor.name);
     Placement::new(tensor.pieces.iter().map(|piece| (piece, tensor.packed)))
@@ -35,6 +40,13 @@ fn present(bytes: &Blob, tensor: &TensorInfo) -> Blob {
     bytes.slice(place.offset as usize..(place.offset + place.bytes) as usize)
 }
 
+/// Memory for the tensors of a file that lie beside each other, in their order.
+fn memory(checkpoint: &Checkpoint, tensors: &[&TensorInfo]) -> Vec<BlobBuf> {
+    let in_file = tensors.iter().filter(|tensor| matches!(source(checkpoint, tensor), Source::File { .. }));
+    let lens = in_file.map(|tensor| place(tensor).buf_len).filter(|len| *len >= BESIDE_BYTES);
+    BlobBuf::side_by_side(&lens.collect::<Vec<_>>())
+}
+
 /// Reads the tensors, and unpacks those that are packed; those of a checkpoint inside the program are used where they are.
 pub(crate) fn read_all(
     checkpoint: &Checkpoint,
@@ -45,13 +57,16 @@ pub(crate) fn read_all(
 ) -> Result<HashMap<String, Blob>, Error> {
     let mut blobs = HashMap::new();
     let mut asked = 0;
+    let mut bufs = memory(checkpoint, tensors).into_iter();
     for (i, tensor) in tensors.iter().enumerate() {
         let blob = match source(checkpoint, tensor) {
             Source::Static(bytes) => present(&Blob::from_static(bytes), tensor),
             Source::Computed(bytes) => present(&Blob::copy_of(bytes), tensor),
             Source::File { .. } => {
                 let Placement { extents, buf_len, .. } = place(tensor);
-                disk.submit(Fill { ticket: i as u64, extents, buf: BlobBuf::zeroed(buf_len) });
+                let beside = if buf_len < BESIDE_BYTES { None } else { bufs.next() };
+                let buf = beside.unwrap_or_else(|| BlobBuf::zeroed(buf_len));
+                disk.submit(Fill { ticket: i as u64, extents, buf });
                 asked += tensor.bytes;
                 continue;
             }

@@ -5,6 +5,7 @@
 //! = 32,512). VNNI adds four products in 32 bits, the weight's side unsigned.
 #![allow(unsafe_code)]
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 use std::convert::Infallible;
 
@@ -425,6 +426,22 @@ impl<P: Products> Vector for P {
         // SAFETY: a prefetch is a hint for any address whatever; it reads nothing and changes no state.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
     }
+    #[inline(always)]
+    fn prefetch_amid(self, bytes: &[u8], at: usize, amid: __m256i) -> __m256i {
+        // SAFETY: the proof `self` exists only where `isa` saw every instruction of this file.
+        unsafe { prefetch_amid(bytes.as_ptr().addr().wrapping_add(at), amid) }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn prefetch_amid(line: usize, mut amid: __m256i) -> __m256i {
+    // SAFETY: a prefetch is a hint for any address whatever; it reads nothing and changes no state, `amid` neither.
+    unsafe {
+        asm!("prefetcht1 [{line}]", "/* {amid} */", line = in(reg) line, amid = inout(ymm_reg) amid,
+            options(nostack, nomem, preserves_flags));
+    }
+    amid
 }
 
 #[inline]

@@ -1,6 +1,7 @@
 //! AVX-512 with VNNI, and with VBMI or without: registers of two halves, 16 rows.
 #![allow(unsafe_code)]
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::avx2::{load_128, max_8, sum_8};
@@ -408,6 +409,22 @@ impl<T: UsableVbmi> Vector for Avx512<T> {
         // SAFETY: a prefetch is a hint for any address whatever; it reads nothing and changes no state.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
     }
+    #[inline(always)]
+    fn prefetch_amid(self, bytes: &[u8], at: usize, amid: __m512i) -> __m512i {
+        // SAFETY: the proof `self` exists only where `isa` saw every instruction of this file.
+        unsafe { prefetch_amid(bytes.as_ptr().addr().wrapping_add(at), amid) }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn prefetch_amid(line: usize, mut amid: __m512i) -> __m512i {
+    // SAFETY: a prefetch is a hint for any address whatever; it reads nothing and changes no state, `amid` neither.
+    unsafe {
+        asm!("prefetcht1 [{line}]", "/* {amid} */", line = in(reg) line, amid = inout(zmm_reg) amid,
+            options(nostack, nomem, preserves_flags));
+    }
+    amid
 }
 
 impl Tables<__m512i> for Vbmi {

@@ -182,6 +182,9 @@ pub(crate) trait Vector: Copy {
     /// Asks for the cache line at `at` of `bytes` ahead of its use, into the second cache. Past the end it costs a little
     /// and does nothing.
     fn prefetch(self, bytes: &[u8], at: usize);
+    /// The same at the place in a chain of arithmetic where `amid` is known, which it returns as it is. A compiler sees nothing
+    /// that holds a mere hint in its place, and gathers them.
+    fn prefetch_amid(self, bytes: &[u8], at: usize, amid: Self::Ints) -> Self::Ints;
 }
 
 /// Lookups in tables of more bytes than a lane has, which not every instruction set can do.

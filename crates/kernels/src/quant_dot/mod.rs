@@ -35,11 +35,11 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::isa::Isa;
-use crate::lanes::{Blocks, LINE, Vector};
+use crate::lanes::{Blocks, Vector};
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
 use crate::quantize::QuantRow;
-use crate::stored::{Codes, Stored};
+use crate::stored::Codes;
 
 /// Most tokens for which decoding the weights anew for each costs less than a panel.
 const DIRECT_TOKENS_MAX: usize = 2;
@@ -103,16 +103,6 @@ impl<'a> TileRows<'a> {
     #[inline(always)]
     fn blocks<V: Vector, const B: usize>(&self, b: usize) -> Blocks<'_, V, B> {
         Blocks::new(&self.bytes[b * B..], self.row_bytes)
-    }
-}
-
-/// Asks for the bytes of the next tile that will be worked on when this group's turn comes there: evenly, since a core
-/// has but a few dozen requests under way and waits if it makes more at once.
-#[inline(always)]
-fn ask_ahead<V: Vector, F: Stored<B>, const B: usize>(v: V, next: &[u8], group: usize) {
-    let group_bytes = V::ROWS * B / F::GROUPS;
-    for line in 0..group_bytes.div_ceil(LINE) {
-        v.prefetch(next, group * group_bytes + line * LINE);
     }
 }
 

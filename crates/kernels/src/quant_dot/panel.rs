@@ -7,19 +7,26 @@
 //! for each group of 32:  for k in 0..8:  dots[t][r] += codes[k][r] . broadcast(x[t], 4 codes from 4k)
 //!                        sums[t][r] = fma(float(dots[t][r]), scale[r] * x_scale[t], sums[t][r])
 //! ```
-//! Each code that is loaded meets T tokens and each activation R registers of rows. A panel stays in the second cache
-//! while all tokens go by. Blocks of activations with a second byte come after that, group by group, T tokens at a time
+//! Each code that is loaded meets T tokens and each activation R registers of rows. A panel is unpacked a chunk of its columns at a
+//! time, which stays in the first cache while all tokens go by: written to the second, unpacking took two to three times as long. What
+//! the next panel is made of is asked for meanwhile, when the core multiplies and memory is idle. Blocks of activations with a second byte come after that, group by group, T tokens at a time
 //! too: whichever have one there.
 
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::{TileRows, ask_ahead, four_codes, offset_log2};
-use crate::lanes::{Vector, written_out};
+use super::{TileRows, four_codes, offset_log2};
+use crate::lanes::{LINE, Vector, written_out};
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
 use crate::quantize::{Block, Fine, QuantRow};
 use crate::stored::{Codes, Stored};
+
+/// Groups of a row that are unpacked at a time: a multiple of those in a block of any format, and so few that two registers of rows
+/// stay in the first cache, 16 KiB of codes with their scales, while tokens go by.
+const CHUNK_GROUPS: usize = 16;
+/// Tiles of tokens during which the next panel is asked for: one has the time for 10 KiB or so.
+const AHEAD_TILES: usize = 3;
 
 /// Memory that each thread keeps from call to call.
 #[derive(Default)]
@@ -54,9 +61,11 @@ pub(super) fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
     SCRATCH.with_borrow_mut(work)
 }
 
-/// An unpacked panel of `R` registers of rows.
+/// A chunk of a panel of `R` registers of rows, unpacked.
 pub(super) struct Panel<'a, V: Vector, const R: usize> {
-    /// `[K / 32]` groups.
+    /// Which groups of its rows these are.
+    pub(super) groups: Range<usize>,
+    /// `[groups]`.
     pub(super) codes: &'a [[[V::Bytes; R]; 8]],
     /// `[K / sub]`.
     pub(super) scales: &'a [[V::Singles; R]],
@@ -73,33 +82,42 @@ impl<'a, V: Vector, const R: usize> Panel<'a, V, R> {
     pub(super) fn of_same_registers<W: Vector<Bytes = V::Bytes, Singles = V::Singles>>(
         self,
     ) -> Panel<'a, W, R> {
-        let Self { codes, scales, mins, kind, sub } = self;
-        Panel { codes, scales, mins, kind, sub }
+        let Self { groups, codes, scales, mins, kind, sub } = self;
+        Panel { groups, codes, scales, mins, kind, sub }
     }
 }
 
-/// Unpacks the panel from row `first` on.
+/// The part of the panel from row `first` on, of `rows` rows, that is asked for while `groups` of the one before it meet the tokens:
+/// as much of its bytes, in their own order.
+pub(super) fn part_ahead<'a>(w: &'a Matrix, first: usize, rows: usize, groups: &Range<usize>) -> &'a [u8] {
+    let bytes = w.bytes_of_rows(first, rows);
+    let until = |group: usize| bytes.len() * group / (w.cols() / 32);
+    &bytes[until(groups.start)..until(groups.end)]
+}
+
+/// Unpacks `groups` of the panel from row `first` on.
 #[inline(always)]
 pub(super) fn unpack<'a, V: Vector, F: Stored<B>, const B: usize, const R: usize>(
     v: V,
     w: &Matrix,
     first: usize,
+    groups: Range<usize>,
     scratch: &'a mut Unpacked,
 ) -> Panel<'a, V, R> {
-    let (groups, subs) = (w.cols() / 32, w.cols() / F::SUB);
-    scratch.reserve(groups * 8 * R, subs * R);
-    let codes =
-        &mut V::as_bytes_mut(&mut scratch.codes).as_chunks_mut::<R>().0.as_chunks_mut::<8>().0[..groups];
+    let subs = groups.len() * (32 / F::SUB);
+    scratch.reserve(groups.len() * 8 * R, subs * R);
+    let codes = &mut V::as_bytes_mut(&mut scratch.codes).as_chunks_mut::<R>().0.as_chunks_mut::<8>().0
+        [..groups.len()];
     let scales = &mut V::as_singles_mut(&mut scratch.scales).as_chunks_mut::<R>().0[..subs];
     let mins = &mut V::as_singles_mut(&mut scratch.mins).as_chunks_mut::<R>().0[..subs];
     for r in 0..R {
         let rows = TileRows::new::<V>(w, first + r * V::ROWS);
-        let next = w.bytes_of_rows(first + (R + r) * V::ROWS, V::ROWS); // the next panel's, due after all tokens
-        for b in 0..groups / F::GROUPS {
+        for b in groups.start / F::GROUPS..groups.end / F::GROUPS {
+            let at_group = b * F::GROUPS - groups.start;
             let blocks = rows.blocks::<V, B>(b);
             let block_scales = F::scales(v, &blocks);
             written_out!(j in 0..F::GROUPS * (32 / F::SUB) => {
-                let at = b * F::GROUPS * (32 / F::SUB) + j;
+                let at = at_group * (32 / F::SUB) + j;
                 v.store_f(&mut scales[at][r], F::scale(v, &block_scales, j));
                 if F::CODES == Codes::WithMins {
                     v.store_f(&mut mins[at][r], F::min(v, &block_scales, j));
@@ -107,19 +125,16 @@ pub(super) fn unpack<'a, V: Vector, F: Stored<B>, const B: usize, const R: usize
             });
             for span in 0..F::GROUPS / F::SPAN {
                 let raw = F::raw(v, &blocks, span);
-                for s in 0..F::SPAN {
-                    ask_ahead::<V, F, B>(v, next, b * F::GROUPS + span * F::SPAN + s);
-                }
                 for k in 0..8 {
                     let w = F::codes(v, &raw, span, k);
                     for s in 0..F::SPAN {
-                        v.store(&mut codes[b * F::GROUPS + span * F::SPAN + s][k][r], w[s]);
+                        v.store(&mut codes[at_group + span * F::SPAN + s][k][r], w[s]);
                     }
                 }
             }
         }
     }
-    Panel { codes, scales, mins, kind: F::CODES, sub: F::SUB }
+    Panel { groups, codes, scales, mins, kind: F::CODES, sub: F::SUB }
 }
 
 /// The activations of all tokens.
@@ -151,6 +166,17 @@ impl<'a> Inputs<'a> {
         Self { tokens, fine: sorted, fine_firsts }
     }
 
+    /// The groups of a row, [`CHUNK_GROUPS`] at a time.
+    pub(super) fn chunks(&self) -> impl Iterator<Item = Range<usize>> {
+        let count = self.group_count();
+        (0..count).step_by(CHUNK_GROUPS).map(move |first| first..(first + CHUNK_GROUPS).min(count))
+    }
+
+    /// Groups of a row.
+    pub(super) fn group_count(&self) -> usize {
+        self.fine_firsts.len() - 1
+    }
+
     /// The second bytes of group `g`.
     fn fine_of(&self, g: usize) -> &[(usize, &'a Fine)] {
         &self.fine[self.fine_firsts[g]..self.fine_firsts[g + 1]]
@@ -160,7 +186,8 @@ impl<'a> Inputs<'a> {
 /// The two sums of the formula for one token: of all blocks and of the fine ones.
 type Sums<V, const R: usize> = [[<V as Vector>::Singles; R]; 2];
 
-/// Multiplies the panel with all tokens, `T` at a time: `columns` of `out` take its rows.
+/// Multiplies the chunk with all tokens, `T` at a time; after the last chunk `columns` of `out` take the rows of the panel. Memory
+/// is asked for `ahead` meanwhile.
 #[inline(always)]
 pub(super) fn tiles<
     V: Vector,
@@ -173,29 +200,34 @@ pub(super) fn tiles<
     v: V,
     panel: &Panel<'_, V, R>,
     x: &Inputs<'_>,
+    ahead: &[u8],
     columns: Range<usize>,
     sums: &mut Vec<[f32; 16]>,
     out: &mut Stripe<'_, f32>,
 ) {
     let tokens = x.tokens;
-    sums.clear();
-    sums.resize(tokens.len() * 2 * R, [0.0; 16]);
+    if panel.groups.start == 0 {
+        sums.clear();
+        sums.resize(tokens.len() * 2 * R, [0.0; 16]);
+    }
     let sums: &mut [Sums<V, R>] =
         &mut V::as_singles_mut(sums).as_chunks_mut::<R>().0.as_chunks_mut::<2>().0[..tokens.len()];
+    let tile_count = tokens.len().div_ceil(T);
+    let mut ahead = ahead.chunks(ahead.len().div_ceil(tile_count.min(AHEAD_TILES)).max(1));
     let mut token = 0;
     while let (Some(x), Some(sums)) = (tokens[token..].first_chunk(), sums[token..].first_chunk_mut()) {
-        tile::<V, R, T, SUB, MINS, SIGNED>(v, panel, x, sums);
+        tile::<V, R, T, SUB, MINS, SIGNED>(v, panel, x, ahead.next().unwrap_or_default(), sums);
         token += T;
     }
     while let (Some(x), Some(sums)) = (tokens[token..].first_chunk(), sums[token..].first_chunk_mut()) {
-        tile::<V, R, 2, SUB, MINS, SIGNED>(v, panel, x, sums);
+        tile::<V, R, 2, SUB, MINS, SIGNED>(v, panel, x, ahead.next().unwrap_or_default(), sums);
         token += 2;
     }
     if let (Some(x), Some(sums)) = (tokens[token..].first_chunk(), sums[token..].first_chunk_mut()) {
-        tile::<V, R, 1, SUB, MINS, SIGNED>(v, panel, x, sums);
+        tile::<V, R, 1, SUB, MINS, SIGNED>(v, panel, x, ahead.next().unwrap_or_default(), sums);
     }
     for g in 0..panel.codes.len() {
-        let mut fine = x.fine_of(g);
+        let mut fine = x.fine_of(panel.groups.start + g);
         while let Some((several, rest)) = fine.split_first_chunk() {
             add_fine::<V, R, T, SUB, MINS, SIGNED>(v, panel, g, several, sums);
             fine = rest;
@@ -204,30 +236,40 @@ pub(super) fn tiles<
             add_fine::<V, R, 1, SUB, MINS, SIGNED>(v, panel, g, &[*one], sums);
         }
     }
+    if panel.groups.end < x.group_count() {
+        return;
+    }
     for (token, sums) in sums.iter().enumerate() {
         emit(v, sums, &mut out.row_mut(token)[columns.clone()]);
     }
 }
 
-/// Multiplies the panel with `T` tokens.
+/// Multiplies the chunk with `T` tokens.
 #[inline(always)]
 fn tile<V: Vector, const R: usize, const T: usize, const SUB: usize, const MINS: bool, const SIGNED: bool>(
     v: V,
     panel: &Panel<'_, V, R>,
     x: &[QuantRow<'_>; T],
+    ahead: &[u8],
     memory: &mut [Sums<V, R>; T],
 ) {
     let mut sums = [[v.splat_f(0.0); R]; T];
+    for t in 0..T {
+        for r in 0..R {
+            sums[t][r] = v.load_f(&memory[t][0][r]);
+        }
+    }
     let offset = if MINS { None } else { offset_log2::<V>(panel.kind) };
     let mut tokens: [&[Block]; T] = [&[]; T];
     for t in 0..T {
-        tokens[t] = &x[t].blocks[..panel.codes.len()];
+        tokens[t] = &x[t].blocks[panel.groups.clone()];
     }
     for (g, w) in panel.codes.iter().enumerate() {
         let mut x = [&tokens[0][g]; T];
         for t in 0..T {
             x[t] = &tokens[t][g];
         }
+        ask_share(v, ahead, g, panel.codes.len());
         for half in 0..32 / SUB {
             let dots = dots::<V, R, T, SUB, SIGNED>(v, w, &x, offset, half);
             let j = g * (32 / SUB) + half;
@@ -251,6 +293,15 @@ fn tile<V: Vector, const R: usize, const T: usize, const SUB: usize, const MINS:
         for r in 0..R {
             v.store_f(&mut memory[t][0][r], sums[t][r]);
         }
+    }
+}
+
+/// Asks for share `i` of `bytes`, of `count` about equal ones.
+#[inline(always)]
+fn ask_share<V: Vector>(v: V, bytes: &[u8], i: usize, count: usize) {
+    let lines = bytes.len().div_ceil(LINE);
+    for line in i * lines / count..(i + 1) * lines / count {
+        v.prefetch(bytes, line * LINE);
     }
 }
 

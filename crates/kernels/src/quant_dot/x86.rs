@@ -40,10 +40,11 @@ macro_rules! decoders {
             proof: $proof,
             w: &Matrix,
             first: usize,
+            groups: Range<usize>,
             scratch: &'a mut panel::Unpacked,
         ) -> panel::Panel<'a, $proof, $R> {
             // SAFETY: as above.
-            unsafe { unpack_with_features::<F, B>(proof, w, first, scratch) }
+            unsafe { unpack_with_features::<F, B>(proof, w, first, groups, scratch) }
         }
 
         #[target_feature(enable = $features)]
@@ -51,9 +52,10 @@ macro_rules! decoders {
             proof: $proof,
             w: &Matrix,
             first: usize,
+            groups: Range<usize>,
             scratch: &'a mut panel::Unpacked,
         ) -> panel::Panel<'a, $proof, $R> {
-            panel::unpack::<$proof, F, B, $R>(proof, w, first, scratch)
+            panel::unpack::<$proof, F, B, $R>(proof, w, first, groups, scratch)
         }
     };
 }
@@ -83,34 +85,38 @@ macro_rules! variant {
             x: &[QuantRow<'_>],
             out: &mut Stripe<'_, f32>,
         ) {
-            panel_by(proof, rows, x, out, |first, scratch| {
-                with_stored!(w.dtype(), F, B => unpack::<F, B>(proof, w, first, scratch))
+            panel_by(proof, w, rows, x, out, |first, groups, scratch| {
+                with_stored!(w.dtype(), F, B => unpack::<F, B>(proof, w, first, groups, scratch))
             });
         }
 
         /// `panel` with what unpacks the rows from one on.
         pub(super) fn panel_by(
             proof: $proof,
+            w: &Matrix,
             rows: Range<usize>,
             x: &[QuantRow<'_>],
             out: &mut Stripe<'_, f32>,
-            unpack: impl for<'a> Fn(usize, &'a mut panel::Unpacked) -> panel::Panel<'a, $proof, $R>,
+            unpack: impl for<'a> Fn(usize, Range<usize>, &'a mut panel::Unpacked) -> panel::Panel<'a, $proof, $R>,
         ) {
             const ROWS: usize = $R * <$proof as Vector>::ROWS;
             let x = panel::Inputs::new(x);
             panel::with_scratch(|scratch| {
                 for first in rows.clone().step_by(ROWS) {
                     let columns = first - rows.start..(first + ROWS).min(rows.end) - rows.start;
-                    let panel = unpack(first, &mut scratch.rows);
-                    let run = match (panel.kind, panel.sub) {
-                        (Codes::WithMins, 32) => tiles::<32, true, false>,
-                        (Codes::WithMins, _) => tiles::<16, true, false>,
-                        (Codes::Offset(_), 32) => tiles::<32, false, false>,
-                        (Codes::Offset(_), _) => tiles::<16, false, false>,
-                        (Codes::Signed, _) => tiles::<32, false, true>,
-                    };
-                    // SAFETY: a proof exists only where `isa` saw every feature named here.
-                    unsafe { run(proof, &panel, &x, columns, &mut scratch.sums, out) };
+                    for groups in x.chunks() {
+                        let ahead = panel::part_ahead(w, first + ROWS, ROWS, &groups);
+                        let panel = unpack(first, groups, &mut scratch.rows);
+                        let run = match (panel.kind, panel.sub) {
+                            (Codes::WithMins, 32) => tiles::<32, true, false>,
+                            (Codes::WithMins, _) => tiles::<16, true, false>,
+                            (Codes::Offset(_), 32) => tiles::<32, false, false>,
+                            (Codes::Offset(_), _) => tiles::<16, false, false>,
+                            (Codes::Signed, _) => tiles::<32, false, true>,
+                        };
+                        // SAFETY: a proof exists only where `isa` saw every feature named here.
+                        unsafe { run(proof, &panel, &x, ahead, columns.clone(), &mut scratch.sums, out) };
+                    }
                 }
             });
         }
@@ -120,11 +126,12 @@ macro_rules! variant {
             proof: $proof,
             panel: &panel::Panel<'_, $proof, $R>,
             x: &panel::Inputs<'_>,
+            ahead: &[u8],
             columns: Range<usize>,
             sums: &mut Vec<[f32; 16]>,
             out: &mut Stripe<'_, f32>,
         ) {
-            panel::tiles::<$proof, $R, $T, SUB, MINS, SIGNED>(proof, panel, x, columns, sums, out);
+            panel::tiles::<$proof, $R, $T, SUB, MINS, SIGNED>(proof, panel, x, ahead, columns, sums, out);
         }
     };
 }
@@ -169,8 +176,8 @@ pub(super) mod avx512_vbmi {
         out: &mut Stripe<'_, f32>,
     ) {
         with_patterns!(w.dtype(), F, B => {
-            avx512::panel_by(proof.into(), rows, x, out, |first, scratch| {
-                unpack::<F, B>(proof, w, first, scratch).of_same_registers()
+            avx512::panel_by(proof.into(), w, rows, x, out, |first, groups, scratch| {
+                unpack::<F, B>(proof, w, first, groups, scratch).of_same_registers()
             });
         }, else avx512::panel(proof.into(), w, rows, x, out));
     }

@@ -80,7 +80,7 @@ pub fn of_file(path: &Path, piece: usize, time: Duration) -> Result<Option<f64>,
     let mut place =
         || vec![Extent { source_idx: 0, offset: prng.below(pieces) * piece as u64, len: piece, at: 0 }];
     let places: Vec<Vec<Extent>> = (0..PLACES).map(|_| place()).collect();
-    let bufs = BlobBuf::side_by_side(IN_FLIGHT, piece);
+    let bufs = BlobBuf::side_by_side(&[piece; IN_FLIGHT]);
     Ok(bytes_per_s(disk.as_mut(), bufs, &places, time, STALL))
 }
 
