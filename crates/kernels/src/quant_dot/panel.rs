@@ -8,8 +8,9 @@
 //!                        sums[t][r] = fma(float(dots[t][r]), scale[r] * x_scale[t], sums[t][r])
 //! ```
 //! Each code that is loaded meets T tokens and each activation R registers of rows. A panel is unpacked a chunk of its columns at a
-//! time, which stays in the first cache while all tokens go by: written to the second, unpacking took two to three times as long. What
-//! the next panel is made of is asked for meanwhile, when the core multiplies and memory is idle. Blocks of activations with a second byte come after that, group by group, T tokens at a time
+//! time, which stays in the first cache while all tokens go by: written to the second, a panel with six tokens took a third longer.
+//! What the next panel is made of is asked for meanwhile, when the core multiplies and memory is idle. Blocks of activations with a
+//! second byte come after that, group by group, T tokens at a time
 //! too: whichever have one there.
 
 use std::cell::RefCell;
@@ -25,6 +26,8 @@ use crate::stored::{Codes, Stored};
 /// Groups of a row that are unpacked at a time: a multiple of those in a block of any format, and so few that two registers of rows
 /// stay in the first cache, 16 KiB of codes with their scales, while tokens go by.
 const CHUNK_GROUPS: usize = 16;
+/// Most tokens for which that pays: chunks read the sums of all tokens and write them again, and with more tokens unpacking is little.
+const CHUNK_TOKENS_MAX: usize = 48;
 /// Tiles of tokens during which the next panel is asked for: one has the time for 10 KiB or so.
 const AHEAD_TILES: usize = 3;
 
@@ -166,10 +169,11 @@ impl<'a> Inputs<'a> {
         Self { tokens, fine: sorted, fine_firsts }
     }
 
-    /// The groups of a row, [`CHUNK_GROUPS`] at a time.
+    /// The groups of a row, [`CHUNK_GROUPS`] at a time for up to [`CHUNK_TOKENS_MAX`] tokens.
     pub(super) fn chunks(&self) -> impl Iterator<Item = Range<usize>> {
         let count = self.group_count();
-        (0..count).step_by(CHUNK_GROUPS).map(move |first| first..(first + CHUNK_GROUPS).min(count))
+        let most = if self.tokens.len() > CHUNK_TOKENS_MAX { count } else { CHUNK_GROUPS };
+        (0..count).step_by(most).map(move |first| first..(first + most).min(count))
     }
 
     /// Groups of a row.

@@ -79,3 +79,13 @@ fn the_largest_codes_do_not_overflow() {
         }
     }
 }
+
+#[test]
+fn rows_in_chunks_and_whole_ones_have_the_same_bits() {
+    for &dtype in Dtype::ALL.iter().filter(|dtype| dtype.is_quantized()) {
+        // Two chunks and a part of a third for few tokens, whole rows for many.
+        let blocks = 1280 / dtype.block_len();
+        check(dtype, 33, blocks, 17, 1);
+        check(dtype, 33, blocks, 50, 2);
+    }
+}
