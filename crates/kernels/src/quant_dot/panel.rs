@@ -10,8 +10,7 @@
 //! Each code that is loaded meets T tokens and each activation R registers of rows. A panel is unpacked a chunk of its columns at a
 //! time, which stays in the first cache while all tokens go by: written to the second, a panel with six tokens took a third longer.
 //! What the next panel is made of is asked for meanwhile, when the core multiplies and memory is idle. Blocks of activations with a
-//! second byte come after that, group by group, T tokens at a time
-//! too: whichever have one there.
+//! second byte come after that, group by group, T tokens at a time too: whichever have one there.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -172,7 +171,7 @@ impl<'a> Inputs<'a> {
     /// The groups of a row, [`CHUNK_GROUPS`] at a time for up to [`CHUNK_TOKENS_MAX`] tokens.
     pub(super) fn chunks(&self) -> impl Iterator<Item = Range<usize>> {
         let count = self.group_count();
-        let most = if self.tokens.len() > CHUNK_TOKENS_MAX { count } else { CHUNK_GROUPS };
+        let most = if self.tokens.len() > CHUNK_TOKENS_MAX { count.max(1) } else { CHUNK_GROUPS };
         (0..count).step_by(most).map(move |first| first..(first + most).min(count))
     }
 
