@@ -14,8 +14,8 @@
 //! name one thing, and where they lay it out differently.
 //!
 //! Reading order: [`tensor`] and [`metadata`] (what comes out), `gguf` (the format and its checks), `split` (models
-//! of several files), [`safetensors`] and `hub_layout` (the hub's own files), [`source`] (reading weights), `fingerprint`,
-//! [`error`].
+//! of several files), `drafts` (draft layers in files of their own), [`safetensors`] and `hub_layout` (the hub's own files),
+//! [`source`] (reading weights), `fingerprint`, [`error`].
 
 pub mod error;
 pub mod metadata;
@@ -25,6 +25,7 @@ pub mod tensor;
 pub mod write;
 
 mod cursor;
+mod drafts;
 mod fingerprint;
 mod gguf;
 mod hub_layout;

@@ -147,6 +147,16 @@ impl Metadata {
         is_new
     }
 
+    /// Sets the value of `key`, whether or not it is there.
+    pub(crate) fn set(&mut self, key: String, value: Value) {
+        match self.by_key.get(&key) {
+            Some(&idx) => self.pairs[idx].1 = value,
+            None => {
+                self.insert(key, value);
+            }
+        }
+    }
+
     /// The name of the file the pairs come from.
     #[must_use]
     pub fn file(&self) -> &str {

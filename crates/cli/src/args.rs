@@ -99,12 +99,22 @@ fn parse_chunk(text: &str) -> Result<usize, String> {
 }
 
 /// Whether answers are guessed ahead.
-#[derive(Args, Debug, Clone, Copy)]
+#[derive(Args, Debug, Clone)]
 pub(crate) struct DraftArgs {
     /// Tokens that a model's draft layer guesses ahead, to be checked all at once: by default 1 where all weights are in memory, and
     /// 0 elsewhere. The answer does not depend on it, and guessing stops where it does not pay
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=8))]
     pub(crate) draft: Option<u8>,
+    /// A GGUF file with the model's draft layer, where it is published apart (`mtp-*.gguf` of DeepSeek V4)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) draft_model: Option<PathBuf>,
+}
+
+impl DraftArgs {
+    /// Tokens to guess ahead; `None` where nobody has said. Who names a draft layer wants it used.
+    pub(crate) fn len(&self) -> Option<usize> {
+        self.draft.map(usize::from).or(self.draft_model.as_ref().map(|_| 1))
+    }
 }
 
 /// How the next token is chosen. What is not given comes from what the model's makers recommend.

@@ -111,8 +111,8 @@ impl Runtime {
     }
 
     /// The same for something that writes answers, which may be guessed ahead.
-    pub(crate) fn with_drafts(self, args: DraftArgs) -> Self {
-        Self { draft: args.draft.map(usize::from), ..self }
+    pub(crate) fn with_drafts(self, args: &DraftArgs) -> Self {
+        Self { draft: args.len(), ..self }
     }
 
     /// All that the process may use, if anybody says.

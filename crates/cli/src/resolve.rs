@@ -47,6 +47,19 @@ pub(crate) fn open_model(name: Option<&str>, environment: &Environment) -> anyho
     }
 }
 
+/// The same with the draft layer in the file `draft_model`, if there is one.
+pub(crate) fn open_with_draft(
+    name: Option<&str>,
+    draft_model: Option<&Path>,
+    environment: &Environment,
+) -> anyhow::Result<Checkpoint> {
+    let model = open_model(name, environment)?;
+    Ok(match draft_model {
+        Some(path) => model.with_draft_layer(Checkpoint::open(path)?)?,
+        None => model,
+    })
+}
+
 fn minnow() -> Result<Checkpoint, shoal_checkpoint::Error> {
     Checkpoint::from_static(MINNOW, MINNOW_GGUF)
 }

@@ -30,7 +30,7 @@ pub(crate) struct DeepseekV4 {
     mult: usize,
 }
 
-struct DecoderLayer {
+pub(crate) struct DecoderLayer {
     layer_idx: usize,
     rms_norm_eps: f32,
     hyper_attn: HyperConnection,
@@ -53,27 +53,27 @@ impl DeepseekV4 {
         })
     }
 
-    /// What precedes the last norm, in the rows `kept`: `[kept, D]`.
+    /// The streams as the last layer leaves them: `[T, M·D]`.
     pub(crate) fn forward(
         &self,
         cpu: &Cpu,
         x: &Act,
-        kept: &[usize],
         context: &StepContext<'_>,
         kv: &mut KvCache,
         observer: &mut dyn Observer,
     ) -> Result<Act, Error> {
-        let mut x = x.repeated(self.mult); // [T, M·D]
-        let turns = V4Turns {
-            plain: Turn::new(&context.rope),
-            compressed: Turn::new(&self.compress_rope.table(&context.positions)),
-            of_windows: &self.compress_rope,
-        };
+        let mut x = x.repeated(self.mult);
+        let turns = V4Turns::new(context, &self.compress_rope);
         for (i, layer) in self.layers.iter().enumerate() {
             observer.hidden(i, &x);
             layer.forward(cpu, &mut x, context, &turns, kv, &self.layers[i + 1..])?;
         }
-        Ok(cpu.hyper_head(&x.select_rows(kept), &self.hyper_head))
+        Ok(x)
+    }
+
+    /// The streams collapsed to what the last norm sees.
+    pub(crate) fn collapse(&self, cpu: &Cpu, x: &Act) -> Act {
+        cpu.hyper_head(x, &self.hyper_head)
     }
 }
 
@@ -84,7 +84,15 @@ pub(crate) struct V4Turns<'a> {
     pub(crate) of_windows: &'a Rope,
 }
 
-impl V4Turns<'_> {
+impl<'a> V4Turns<'a> {
+    pub(crate) fn new(step: &StepContext<'_>, compress_rope: &'a Rope) -> Self {
+        Self {
+            plain: Turn::new(&step.rope),
+            compressed: Turn::new(&compress_rope.table(&step.positions)),
+            of_windows: compress_rope,
+        }
+    }
+
     pub(crate) const fn of(&self, compression: Compression) -> &Turn {
         match compression {
             Compression::None => &self.plain,
@@ -94,7 +102,11 @@ impl V4Turns<'_> {
 }
 
 impl DecoderLayer {
-    fn load(layer_idx: usize, weights: &LayerBinder<'_>, config: &DeepseekV4Config) -> Result<Self, Error> {
+    pub(crate) fn load(
+        layer_idx: usize,
+        weights: &LayerBinder<'_>,
+        config: &DeepseekV4Config,
+    ) -> Result<Self, Error> {
         let (hidden, mult) = (config.common.hidden_size, config.hyper.mult);
         let hyper = |name: &str| weights.hyper(name, config, mult * (2 + mult), 3);
         let moe_layer = MoeLayer {
@@ -114,7 +126,7 @@ impl DecoderLayer {
     }
 
     /// `following` are the layers that run after this one.
-    fn forward(
+    pub(crate) fn forward(
         &self,
         cpu: &Cpu,
         x: &mut Act,

@@ -12,7 +12,7 @@ use shoal_store::{IoMode, Role, Store, StoreOptions, Traffic};
 use crate::config::{ModelConfig, RopeScaling};
 use crate::kv_cache::KvCache;
 use crate::memory::{Footprint, Ledger, scratch_bytes};
-use crate::mtp::DraftLayer;
+use crate::mtp::{DraftLayer, Drafted};
 use crate::rope::{Rope, plain_magnitude};
 use crate::step::{Output, Step, StepContext};
 use crate::weights::{Binder, OUTPUT, OUTPUT_NORM, ROPE_FREQS, TOKEN_EMBD, role};
@@ -57,7 +57,7 @@ impl Model {
     /// What a tensor is to a model of this configuration: what a store must be opened with.
     #[must_use]
     pub fn role(config: &ModelConfig, tensor: &TensorInfo) -> Role {
-        role(tensor, config.common().layers_used())
+        role(tensor, config.common())
     }
 
     /// Binds the weights in `store` to the architecture its checkpoint names.
@@ -92,9 +92,8 @@ impl Model {
         let norm = weights.vector(OUTPUT_NORM, common.hidden_size)?;
         let rope = load_rope(&config, &weights)?;
         let draft = match &config {
-            ModelConfig::Deepseek(config) if common.drafts => {
-                Some(DraftLayer::load(layer_count, &weights.layer(layer_count), config)?)
-            }
+            ModelConfig::Deepseek(config) if common.drafts => Some(DraftLayer::load(&weights, config)?),
+            ModelConfig::DeepseekV4(config) if common.drafts => Some(DraftLayer::load_v4(&weights, config)?),
             _ => None,
         };
         store.release_dense();
@@ -194,39 +193,31 @@ impl Model {
         let [embedding, residual, head] =
             ["embedding", "residual", "head"].map(|section| self.cpu.in_section(section));
         let mut x = embedding.embed(&self.embed_tokens, step.tokens);
-        // What follows the last norm: all rows if they are wanted, else those of the logits.
-        let all: Vec<usize>;
-        let kept: &[usize] = if with_hidden {
-            all = (0..step.tokens.len()).collect();
-            &all
-        } else {
-            step.logits
-        };
-        let last = match &self.layers {
+        match &self.layers {
             Layers::Llama(layers) => {
                 for (i, layer) in layers.iter().enumerate() {
                     observer.hidden(i, &x);
                     x = layer.forward(&residual, x, &context, kv);
                 }
-                x.select_rows(kept)
             }
             Layers::Deepseek(layers) => {
                 for (i, layer) in layers.iter().enumerate() {
                     observer.hidden(i, &x);
                     x = layer.forward(&residual, x, &context, kv, &layers[i + 1..])?;
                 }
-                x.select_rows(kept)
             }
-            Layers::DeepseekV4(model) => model.forward(&residual, &x, kept, &context, kv, observer)?,
-        };
-        let common = self.config.common();
-        let normed = head.rms_norm(&last, &self.norm, common.rms_norm_eps);
-        if with_hidden {
-            let logits = head.matmul(&normed.select_rows(step.logits), &self.lm_head);
-            return Ok(Output { logits, hidden: Some(normed) });
+            Layers::DeepseekV4(model) => x = model.forward(&residual, &x, &context, kv, observer)?,
         }
+        let common = self.config.common();
+        let norm = |x: &Act| head.rms_norm(x, &self.norm, common.rms_norm_eps);
+        let last = x.select_rows(step.logits);
+        let (normed, hidden) = match &self.layers {
+            // A draft layer goes on from all streams, or from what follows the last norm.
+            Layers::DeepseekV4(model) => (norm(&model.collapse(&residual, &last)), with_hidden.then_some(x)),
+            Layers::Llama(_) | Layers::Deepseek(_) => (norm(&last), with_hidden.then(|| norm(&x))),
+        };
         observer.hidden(common.num_hidden_layers, &normed);
-        Ok(Output { logits: head.matmul(&normed, &self.lm_head), hidden: None })
+        Ok(Output { logits: head.matmul(&normed, &self.lm_head), hidden })
     }
 
     /// Whether it has a draft layer that is used.
@@ -253,9 +244,10 @@ impl Model {
         let rope = self.rope.table(&positions);
         let context = StepContext { tokens: step.tokens, spans: &step.spans, positions, rope };
         let cpu = self.cpu.in_section("draft");
-        let normed = draft.forward(&cpu, hidden, &self.embed_tokens, &context, kv)?;
-        let logits = cpu.matmul(&normed.select_rows(step.logits), draft.head().unwrap_or(&self.lm_head));
-        Ok(Output { logits, hidden: Some(normed) })
+        let Drafted { hidden, normed } =
+            draft.forward(&cpu, hidden, &self.embed_tokens, &context, step.logits, kv)?;
+        let logits = cpu.matmul(&normed, draft.head().unwrap_or(&self.lm_head));
+        Ok(Output { logits, hidden: Some(hidden) })
     }
 }
 

@@ -34,7 +34,7 @@ pub use forward::{Ignore, Model, Observer, OpenOptions, open};
 pub use kv_cache::KvCache;
 /// Logits `[wanted rows, vocabulary]`.
 pub use shoal_kernels::Act as Logits;
-/// What the head makes logits of, `[rows, hidden size]`.
+/// What a draft layer goes on from: what follows the last norm, `[rows, hidden size]`, or all streams of V4, `[rows, M * hidden size]`.
 pub use shoal_kernels::Act as Hidden;
 /// What a step has to do, however fast.
 pub use shoal_kernels::Work;

@@ -43,8 +43,9 @@ impl Footprint {
     /// The footprint of the model in `checkpoint`.
     #[must_use]
     pub fn of(checkpoint: &Checkpoint, config: &ModelConfig) -> Self {
-        let layers = config.common().layers_used();
-        let role = |tensor: &TensorInfo| role(tensor, layers);
+        let common = config.common();
+        let layers = common.layers_used();
+        let role = |tensor: &TensorInfo| role(tensor, common);
         let vectors = checkpoint.tensors().iter().filter(|t| role(t) == Role::Dense && is_kept_as_f32(t));
         let vectors: u64 = vectors.map(|tensor| tensor.elements() * 4).sum();
         let mut footprint = Self {
@@ -59,7 +60,7 @@ impl Footprint {
             footprint.derived += transposes.sum::<u64>();
         }
         let count = config.moe().map_or(0, |moe| moe.n_routed_experts);
-        let banks = (0..layers).filter_map(|layer| expert_stacks(checkpoint, layer));
+        let banks = (0..common.layers_with_slots()).filter_map(|layer| expert_stacks(checkpoint, layer));
         for stacks in banks.filter(|_| count > 0) {
             let slot = slot_bytes(checkpoint, stacks, count);
             footprint.slot = footprint.slot.max(slot);
@@ -100,7 +101,7 @@ pub fn scratch_bytes(config: &ModelConfig, tokens: usize, context: usize) -> u64
     // What every part of a layer has beside its own: the residual, its norm, the sum and their quantised copies.
     let streams = if let ModelConfig::DeepseekV4(config) = config { config.hyper.mult } else { 0 };
     // What a draft layer starts from, its input, and what it ends with.
-    let drafts = if common.drafts { 4 } else { 0 };
+    let drafts = if common.drafts { 4 * streams.max(1) } else { 0 };
     let residual = (6 + streams + drafts) * tokens * hidden;
     let dense = 3 * tokens * common.intermediate_size;
     let widest = attention.max(mixture).max(dense);

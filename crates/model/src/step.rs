@@ -81,7 +81,7 @@ impl Step<'_> {
 pub struct Output {
     /// The wanted logits, `[wanted rows, vocabulary]`.
     pub logits: Act,
-    /// What the head makes logits of, for all rows, if that was asked for: `[T, D]`.
+    /// What a draft layer goes on from, for all rows, if that was asked for: see [`crate::Hidden`].
     pub hidden: Option<Act>,
 }
 

@@ -13,7 +13,7 @@ use shoal_quant::Dtype;
 use shoal_store::{Arrivals, ExpertBank, Lease, Role, Store};
 
 use crate::Error;
-use crate::config::DeepseekV4Config;
+use crate::config::{CommonConfig, DeepseekV4Config};
 
 /// Name of the embedding table.
 pub(crate) const TOKEN_EMBD: &str = "token_embd.weight";
@@ -38,14 +38,14 @@ pub(crate) const ATTN_KV_B: &str = "attn_kv_b.weight";
 /// Names of a layer's stacked experts: gate, up, down.
 const EXPERT_STACKS: [&str; 3] = ["ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"];
 
-/// What a tensor is to a model with `layer_count` decoder layers: draft layers, which stand after the others, are not read.
-pub(crate) fn role(tensor: &TensorInfo, layer_count: usize) -> Role {
+/// What a tensor is to a model: draft layers, which stand after the others, are not read if they are not used.
+pub(crate) fn role(tensor: &TensorInfo, common: &CommonConfig) -> Role {
     let Some((layer, name)) = tensor.name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) else {
         return Role::Dense;
     };
     match layer.parse::<usize>() {
-        Ok(layer) if layer >= layer_count => Role::Unused,
-        Ok(_) if EXPERT_STACKS.contains(&name) => Role::Experts,
+        Ok(layer) if layer >= common.layers_used() => Role::Unused,
+        Ok(layer) if EXPERT_STACKS.contains(&name) && layer < common.layers_with_slots() => Role::Experts,
         _ => Role::Dense,
     }
 }
@@ -54,6 +54,14 @@ pub(crate) fn role(tensor: &TensorInfo, layer_count: usize) -> Role {
 pub(crate) fn expert_stacks(checkpoint: &Checkpoint, layer: usize) -> Option<[&TensorInfo; 3]> {
     let [gate, up, down] = EXPERT_STACKS.map(|name| checkpoint.tensor(&format!("blk.{layer}.{name}")));
     Some([gate?, up?, down?])
+}
+
+/// Whether an expert of draft layer `layer` takes more than any of the layers before it, as where a file of its own holds it in another
+/// format.
+pub(crate) fn has_larger_experts(checkpoint: &Checkpoint, layer: usize) -> bool {
+    let stacks = |layer| expert_stacks(checkpoint, layer).filter(|[gate, ..]| gate.pieces.len() == 1);
+    let bytes = |layer| stacks(layer).map_or(0, |stacks| stacks.iter().map(|stack| stack.bytes).sum::<u64>());
+    bytes(layer) > (0..layer).map(bytes).max().unwrap_or(0)
 }
 
 /// Whether a tensor is kept as f32, whatever the file has: vectors, and tables that are added ([`LayerBinder::table`]).

@@ -40,11 +40,17 @@ fn present(bytes: &Blob, tensor: &TensorInfo) -> Blob {
     bytes.slice(place.offset as usize..(place.offset + place.bytes) as usize)
 }
 
-/// Memory for the tensors of a file that lie beside each other, in their order.
+/// Memory for each tensor of a file, in their order.
 fn memory(checkpoint: &Checkpoint, tensors: &[&TensorInfo]) -> Vec<BlobBuf> {
     let in_file = tensors.iter().filter(|tensor| matches!(source(checkpoint, tensor), Source::File { .. }));
-    let lens = in_file.map(|tensor| place(tensor).buf_len).filter(|len| *len >= BESIDE_BYTES);
-    BlobBuf::side_by_side(&lens.collect::<Vec<_>>())
+    let lens: Vec<usize> = in_file.map(|tensor| place(tensor).buf_len).collect();
+    let lies_beside = |len: &usize| *len >= BESIDE_BYTES;
+    let beside: Vec<usize> = lens.iter().copied().filter(lies_beside).collect();
+    let mut beside = BlobBuf::side_by_side(&beside).into_iter();
+    let buf = |len: &usize| {
+        if lies_beside(len) { beside.next().expect("one for each") } else { BlobBuf::zeroed(*len) }
+    };
+    lens.iter().map(buf).collect()
 }
 
 /// Reads the tensors, and unpacks those that are packed; those of a checkpoint inside the program are used where they are.
@@ -63,10 +69,8 @@ pub(crate) fn read_all(
             Source::Static(bytes) => present(&Blob::from_static(bytes), tensor),
             Source::Computed(bytes) => present(&Blob::copy_of(bytes), tensor),
             Source::File { .. } => {
-                let Placement { extents, buf_len, .. } = place(tensor);
-                let beside = if buf_len < BESIDE_BYTES { None } else { bufs.next() };
-                let buf = beside.unwrap_or_else(|| BlobBuf::zeroed(buf_len));
-                disk.submit(Fill { ticket: i as u64, extents, buf });
+                let buf = bufs.next().expect("memory for each tensor of a file");
+                disk.submit(Fill { ticket: i as u64, extents: place(tensor).extents, buf });
                 asked += tensor.bytes;
                 continue;
             }

@@ -51,7 +51,7 @@ impl Drop for Lease {
 pub struct ExpertBank(Kind);
 
 enum Kind {
-    /// Bytes of the program itself: gate, up and down of all experts.
+    /// In memory for good: gate, up and down of all experts.
     Static {
         stacks: [Blob; 3],
         expert_count: usize,
@@ -64,7 +64,7 @@ enum Kind {
 }
 
 impl ExpertBank {
-    pub(crate) const fn of_program(stacks: [Blob; 3], expert_count: usize) -> Self {
+    pub(crate) const fn in_memory(stacks: [Blob; 3], expert_count: usize) -> Self {
         Self(Kind::Static { stacks, expert_count })
     }
 

@@ -154,8 +154,8 @@ impl Store {
         self.dense.clear();
     }
 
-    /// The experts of one layer, whose three matrices are cut from the stacked tensors `names` (gate, up, down).
-    /// Layers are asked for in the order they run.
+    /// The experts of one layer, whose three matrices are cut from the stacked tensors `names` (gate, up, down): from slots, or from
+    /// where they are if they are dense or part of the program. Layers are asked for in the order they run.
     ///
     /// # Errors
     /// If a tensor is missing, or is not stored in `expert_count` equal parts.
@@ -172,7 +172,10 @@ impl Store {
             stacks.push(stack);
         }
         let sources = self.checkpoint.sources();
-        let static_part = |tensor: &TensorInfo| {
+        let in_memory = |tensor: &TensorInfo| {
+            if let Some(blob) = self.dense.get(&tensor.name) {
+                return Some(blob.clone());
+            }
             let Place { source_idx, offset, bytes } = tensor.pieces[0].codes;
             match sources[source_idx] {
                 Source::Static(all) => {
@@ -181,8 +184,8 @@ impl Store {
                 Source::File { .. } | Source::Computed(_) => None,
             }
         };
-        if let [Some(gate), Some(up), Some(down)] = [0, 1, 2].map(|i| static_part(tensors[i])) {
-            return Ok(ExpertBank::of_program([gate, up, down], expert_count));
+        if let [Some(gate), Some(up), Some(down)] = [0, 1, 2].map(|i| in_memory(tensors[i])) {
+            return Ok(ExpertBank::in_memory([gate, up, down], expert_count));
         }
         let stacks = stacks.try_into().expect("as many as there are names");
         Ok(ExpertBank::cached(self.cache.clone(), BankPlaces::new(stacks)))

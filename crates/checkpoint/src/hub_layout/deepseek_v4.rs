@@ -4,9 +4,9 @@ use super::tensors::Tensors;
 use crate::Error;
 
 impl Tensors<'_> {
-    /// Takes all tensors of the model. Draft blocks are left out, whatever they hold: two of their matrices are one in a GGUF
-    /// file; so are the parts that see pictures.
-    pub(super) fn deepseek_v4(&mut self) -> Result<(), Error> {
+    /// Takes all tensors of the model; the number of draft layers. The three blocks of DSpark are left out, and the parts that see
+    /// pictures.
+    pub(super) fn deepseek_v4(&mut self) -> Result<usize, Error> {
         let config = self.config;
         let (hidden, vocab, streams) = (config.hidden_size, config.vocab_size, config.hc_mult);
         self.same("token_embd.weight".to_owned(), "embed.weight", &[vocab, hidden])?;
@@ -15,23 +15,42 @@ impl Tensors<'_> {
         self.hyper("output_hc", "hc_head", streams, 1)?;
         for layer in 0..config.num_hidden_layers {
             let (block, hub) = (format!("blk.{layer}."), format!("layers.{layer}."));
-            for part in ["attn", "ffn"] {
-                self.same(
-                    format!("{block}{part}_norm.weight"),
-                    &format!("{hub}{part}_norm.weight"),
-                    &[hidden],
-                )?;
-                let rows = streams * (2 + streams);
-                self.hyper(&format!("{block}hc_{part}"), &format!("{hub}hc_{part}"), rows, 3)?;
-            }
-            self.compressed_attention(&block, &format!("{hub}attn."), config.compress_ratios[layer])?;
-            self.v4_experts(&block, &format!("{hub}ffn."), layer < config.num_hash_layers)?;
+            self.v4_layer(&block, &hub, config.compress_ratios[layer], layer < config.num_hash_layers)?;
         }
+        let drafts = usize::from(config.draft_layers() == 1 && self.try_all(Self::v4_draft));
         let others = ["mtp.", "vision.", "aligner.", "image_"];
         self.shards.leave_out(|name| {
             others.iter().any(|other| name.starts_with(other)) || name.ends_with(".gate.bias_vl")
         });
-        Ok(())
+        Ok(drafts)
+    }
+
+    fn v4_layer(&mut self, block: &str, hub: &str, ratio: usize, hashed: bool) -> Result<(), Error> {
+        let (hidden, streams) = (self.config.hidden_size, self.config.hc_mult);
+        for part in ["attn", "ffn"] {
+            self.same(format!("{block}{part}_norm.weight"), &format!("{hub}{part}_norm.weight"), &[hidden])?;
+            let rows = streams * (2 + streams);
+            self.hyper(&format!("{block}hc_{part}"), &format!("{hub}hc_{part}"), rows, 3)?;
+        }
+        self.compressed_attention(block, &format!("{hub}attn."), ratio)?;
+        self.v4_experts(block, &format!("{hub}ffn."), hashed)
+    }
+
+    /// The draft layer: one with a window alone. Of the two matrices at its beginning GGUF files make one.
+    fn v4_draft(&mut self) -> Result<(), Error> {
+        let (layer, hidden) = (self.config.num_hidden_layers, self.config.hidden_size);
+        let (block, hub) = (format!("blk.{layer}."), "mtp.0.");
+        self.v4_layer(&block, hub, 0, false)?;
+        for part in ["e_proj", "h_proj"] {
+            let name = format!("{hub}{part}.weight");
+            self.same(format!("{block}nextn.{part}.weight"), &name, &[hidden, hidden])?;
+        }
+        for (part, hub_part) in [("enorm", "enorm"), ("hnorm", "hnorm"), ("shared_head_norm", "norm")] {
+            let name = format!("{hub}{hub_part}.weight");
+            self.same(format!("{block}nextn.{part}.weight"), &name, &[hidden])?;
+        }
+        let streams = self.config.hc_mult;
+        self.hyper(&format!("{block}nextn.hc_head"), &format!("{hub}hc_head"), streams, 1)
     }
 
     fn hyper(&mut self, name: &str, hub: &str, rows: usize, scales: usize) -> Result<(), Error> {

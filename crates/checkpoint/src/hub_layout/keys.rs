@@ -68,7 +68,7 @@ pub(super) fn pairs(
             deepseek(&mut keys, config, family, drafts)?;
             indexer(&mut keys, config)?;
         }
-        Family::DeepseekV4 => deepseek_v4(&mut keys, config, family)?,
+        Family::DeepseekV4 => deepseek_v4(&mut keys, config, family, drafts)?,
     }
     Ok(keys.pairs)
 }
@@ -134,7 +134,7 @@ fn indexer(keys: &mut Keys<'_>, config: &Config) -> Result<(), Error> {
 }
 
 /// One row of a head's width is key and value of all heads.
-fn deepseek_v4(keys: &mut Keys<'_>, config: &Config, family: Family) -> Result<(), Error> {
+fn deepseek_v4(keys: &mut Keys<'_>, config: &Config, family: Family, drafts: usize) -> Result<(), Error> {
     keys.count("attention.head_count_kv", 1)?;
     keys.count("attention.key_length", config.head_dim())?;
     keys.count("attention.value_length", config.head_dim())?;
@@ -160,11 +160,15 @@ fn deepseek_v4(keys: &mut Keys<'_>, config: &Config, family: Family) -> Result<(
     keys.count("hash_layer_count", config.num_hash_layers)?;
     keys.count("embedding_length_out", config.hidden_size * config.hc_mult)?;
     if let Some(limit) = config.swiglu_limit {
-        let limits = vec![limit; config.num_hidden_layers];
+        let limits = vec![limit; config.num_hidden_layers + drafts];
         keys.put("swiglu_clamp_exp", Value::F32s(limits.clone()));
         keys.put("swiglu_clamp_shexp", Value::F32s(limits));
     }
-    mixture(keys, config, family)
+    mixture(keys, config, family)?;
+    if drafts > 0 {
+        keys.count("nextn_predict_layers", drafts)?;
+    }
+    Ok(())
 }
 
 fn mixture(keys: &mut Keys<'_>, config: &Config, family: Family) -> Result<(), Error> {

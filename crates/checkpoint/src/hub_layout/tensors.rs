@@ -35,12 +35,8 @@ pub(super) struct Taken {
 /// Takes every tensor from `shards`.
 pub(super) fn take_all(config: &Config, family: Family, shards: Shards) -> Result<Taken, Error> {
     let mut tensors = Tensors { config, shards, family, list: Vec::new() };
-    let drafts = if family == Family::DeepseekV4 {
-        tensors.deepseek_v4()?;
-        0
-    } else {
-        tensors.all_layers()?
-    };
+    let drafts =
+        if family == Family::DeepseekV4 { tensors.deepseek_v4()? } else { tensors.all_layers()? };
     let Tensors { shards, list, .. } = tensors;
     Ok(Taken { sources: shards.finish()?, tensors: list, drafts })
 }
@@ -245,10 +241,14 @@ impl Tensors<'_> {
         Ok(())
     }
 
-    /// Takes draft layer `layer`, all of it or nothing: a model runs without.
     fn try_draft(&mut self, layer: usize) -> bool {
+        self.try_all(|tensors| tensors.layer(layer).and_then(|()| tensors.draft(layer)))
+    }
+
+    /// Takes a draft layer, all of it or nothing: a model runs without. Says whether it is there.
+    pub(super) fn try_all(&mut self, take: impl FnOnce(&mut Self) -> Result<(), Error>) -> bool {
         let before = self.list.len();
-        let is_whole = self.layer(layer).and_then(|()| self.draft(layer)).is_ok();
+        let is_whole = take(self).is_ok();
         if !is_whole {
             self.list.truncate(before);
         }

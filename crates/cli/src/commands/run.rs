@@ -19,7 +19,7 @@ use crate::division::Division;
 use crate::environment::Environment;
 use crate::loaded::{Loaded, Measure, Runtime, load};
 use crate::meter::Rates;
-use crate::resolve::{MINNOW, open_model};
+use crate::resolve::{MINNOW, open_with_draft};
 use crate::screen::Screen;
 use crate::terminal::Dress;
 
@@ -55,8 +55,9 @@ pub(crate) struct Wish {
 
 pub(crate) fn run(args: &RunArgs, environment: &Environment) -> anyhow::Result<()> {
     let (model, prompt) = model_and_prompt(args)?;
-    let runtime = Runtime::new(&args.runtime, Measure::Once, environment)?.with_drafts(args.draft);
-    let loaded = load(open_model(model, environment)?, &runtime)?;
+    let runtime = Runtime::new(&args.runtime, Measure::Once, environment)?.with_drafts(&args.draft);
+    let checkpoint = open_with_draft(model, args.draft.draft_model.as_deref(), environment)?;
+    let loaded = load(checkpoint, &runtime)?;
     if args.runtime.ctx.is_some_and(|ctx| ctx > loaded.context_len) {
         eprintln!("the model was made for {} tokens; the context is that long", loaded.context_len);
     }

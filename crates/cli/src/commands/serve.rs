@@ -16,7 +16,7 @@ use crate::commands::run::sampling;
 use crate::environment::Environment;
 use crate::loaded::{Loaded, Measure, Runtime, load};
 use crate::planner::served::planner;
-use crate::resolve::{MINNOW, open_model};
+use crate::resolve::{MINNOW, open_with_draft};
 use crate::shelf::{Shared, Shelf};
 use crate::terminal::sentence;
 
@@ -92,8 +92,10 @@ impl Serving<'_> {
         let sequences = usize::from(args.parallel);
         let runtime = Runtime::new(&args.runtime, Measure::Known, environment)?
             .for_server(sequences, args.kv_dir.is_some())
-            .with_drafts(args.draft);
-        let checkpoint = open_model(model, environment)?;
+            .with_drafts(&args.draft);
+        // The draft layer is that of the model which was named with it.
+        let draft_model = args.draft.draft_model.as_deref().filter(|_| model == args.model.as_deref());
+        let checkpoint = open_with_draft(model, draft_model, environment)?;
         let planner = planner(&checkpoint, &runtime, environment);
         if let Some(shelf) = shelf {
             shelf.serves(&checkpoint);

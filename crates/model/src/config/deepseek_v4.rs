@@ -57,7 +57,7 @@ pub struct DeepseekV4Config {
     pub o_lora_rank: usize,
     /// Tokens that a token sees as they are, itself included.
     pub sliding_window: usize,
-    /// For each layer how it keeps older tokens.
+    /// For each layer how it keeps older tokens; draft layers follow the others.
     pub compressions: Vec<Compression>,
     /// The indexer of layers with [`Compression::Sparse`].
     pub indexer: IndexerConfig,
@@ -117,7 +117,6 @@ impl Keys<'_> {
         let moe = self.moe()?;
         let rope = RopeConfig { scaling: RopeScaling::None, ..stretched };
         let common = self.common(checkpoint, rope, moe.moe_intermediate_size)?;
-        let layers = common.num_hidden_layers;
         Ok(DeepseekV4Config {
             compress_rope,
             head_dim,
@@ -125,11 +124,11 @@ impl Keys<'_> {
             o_groups: self.output_groups(common.num_attention_heads)?,
             o_lora_rank: self.count("attention.output_lora_rank", WIDTH_MAX)?,
             sliding_window: self.count("attention.sliding_window", WIDTH_MAX)?,
-            compressions: self.compressions(layers)?,
+            compressions: self.compressions(&common)?,
             indexer,
             moe,
             num_hash_layers: self.metadata.u32(&self.key("hash_layer_count"))?.unwrap_or(0) as usize,
-            swiglu_limits: self.swiglu_limits(layers)?,
+            swiglu_limits: self.swiglu_limits(&common)?,
             hyper: HyperSpec {
                 mult: self.count("hyper_connection.count", STREAMS_MAX as u32)?,
                 sinkhorn_iters: self.count("hyper_connection.sinkhorn_iterations", SINKHORN_ITERS_MAX)?,
@@ -150,9 +149,9 @@ impl Keys<'_> {
         }
     }
 
-    /// The file may have more numbers than there are layers: those of its draft layers.
-    fn compressions(&self, layers: usize) -> Result<Vec<Compression>, Error> {
-        let name = "attention.compress_ratios";
+    /// The file may have more numbers than there are layers, those of draft layers, which have a window alone if nothing is said.
+    fn compressions(&self, common: &CommonConfig) -> Result<Vec<Compression>, Error> {
+        let (name, layers) = ("attention.compress_ratios", common.num_hidden_layers);
         let ratios = self.metadata.required_u32s(&self.key(name))?;
         if ratios.len() < layers {
             return self.bad(name, format!("a number for each of {layers} layers"), ratios.len());
@@ -163,16 +162,23 @@ impl Keys<'_> {
             128 => Ok(Compression::Heavy),
             other => self.bad(name, "0, 4 or 128", other),
         };
-        ratios[..layers].iter().map(compression).collect()
+        let all = layers + common.num_nextn_predict_layers;
+        ratios.iter().chain(std::iter::repeat(&0)).take(all).map(compression).collect()
     }
 
-    fn swiglu_limits(&self, layers: usize) -> Result<Vec<[f32; 2]>, Error> {
+    /// Draft layers have the limits of the last layer if nothing is said.
+    fn swiglu_limits(&self, common: &CommonConfig) -> Result<Vec<[f32; 2]>, Error> {
+        let (layers, all) =
+            (common.num_hidden_layers, common.num_hidden_layers + common.num_nextn_predict_layers);
         let routed = self.limits("swiglu_clamp_exp", layers)?;
         let shared = self.limits("swiglu_clamp_shexp", layers)?;
-        let none = || vec![f32::INFINITY; layers];
-        let routed = routed.unwrap_or_else(none);
+        let routed = routed.unwrap_or_else(|| vec![f32::INFINITY; layers]);
         let shared = shared.unwrap_or_else(|| routed.clone());
-        Ok(routed.into_iter().zip(shared).map(|(routed, shared)| [routed, shared]).collect())
+        let limits = |layer: usize| {
+            let of = |limits: &[f32]| limits.get(layer).or(limits.last()).copied().unwrap_or(f32::INFINITY);
+            [of(&routed), of(&shared)]
+        };
+        Ok((0..all).map(limits).collect())
     }
 
     /// One number for each layer, or one for all; 0 stands for no limit.
@@ -183,7 +189,7 @@ impl Keys<'_> {
             Ok(Some(limits)) if limits.len() < layers => {
                 return self.bad(name, format!("a number for each of {layers} layers"), limits.len());
             }
-            Ok(Some(limits)) => limits[..layers].to_vec(),
+            Ok(Some(limits)) => limits.to_vec(),
             Err(_) => vec![self.metadata.required_f32(&key)?; layers],
         };
         match limits.iter().find(|limit| limit.is_nan() || **limit < 0.0) {

@@ -63,11 +63,14 @@ impl Keys<'_> {
         if !(rms_norm_eps.is_finite() && rms_norm_eps >= 0.0) {
             return self.bad(eps, "a finite number of at least 0", rms_norm_eps);
         }
+        let draft_layers = self.draft_layers()?;
+        let num_hidden_layers = self.count("block_count", LAYER_COUNT_MAX)? - draft_layers;
         Ok(CommonConfig {
             vocab_size,
-            num_hidden_layers: self.count("block_count", LAYER_COUNT_MAX)? - self.draft_layers()?,
-            num_nextn_predict_layers: self.draft_layers()?,
+            num_hidden_layers,
+            num_nextn_predict_layers: draft_layers,
             drafts: false,
+            larger_draft_experts: crate::weights::has_larger_experts(checkpoint, num_hidden_layers),
             hidden_size: self.count("embedding_length", WIDTH_MAX)?,
             intermediate_size,
             max_position_embeddings: self.count("context_length", CONTEXT_LEN_MAX)?,

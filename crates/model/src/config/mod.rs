@@ -35,6 +35,9 @@ pub struct CommonConfig {
     pub num_nextn_predict_layers: usize,
     /// Whether they are used.
     pub drafts: bool,
+    /// Whether their experts take more than those of the other layers. All slots are as large as the largest expert, so these are not in
+    /// slots but in memory like everything that every token needs.
+    pub larger_draft_experts: bool,
     /// Width of the residual stream (D).
     pub hidden_size: usize,
     /// Width of a dense feed-forward layer (F).
@@ -54,6 +57,11 @@ impl CommonConfig {
     #[must_use]
     pub const fn layers_used(&self) -> usize {
         self.num_hidden_layers + if self.drafts { self.num_nextn_predict_layers } else { 0 }
+    }
+
+    /// Layers whose experts have slots.
+    pub(crate) const fn layers_with_slots(&self) -> usize {
+        if self.larger_draft_experts { self.num_hidden_layers } else { self.layers_used() }
     }
 }
 
@@ -147,12 +155,18 @@ impl ModelConfig {
 
     /// Whether the file has draft layers that can be used, and the same configuration with or without their use.
     ///
-    /// Only MLA's draft layers are known, and of those one.
+    /// One draft layer is used and not several, and of V4 one with a window alone.
     #[must_use]
     pub fn with_drafts(mut self, drafts: bool) -> Self {
-        if let Self::Deepseek(config) = &mut self {
-            config.common.drafts = drafts && config.common.num_nextn_predict_layers == 1;
-        }
+        let (common, is_known) = match &mut self {
+            Self::Llama(_) => return self,
+            Self::Deepseek(config) => (&mut config.common, true),
+            Self::DeepseekV4(config) => {
+                let is_window = config.compressions.last() == Some(&Compression::None);
+                (&mut config.common, is_window)
+            }
+        };
+        common.drafts = drafts && is_known && common.num_nextn_predict_layers == 1;
         self
     }
 

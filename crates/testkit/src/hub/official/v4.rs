@@ -25,19 +25,35 @@ pub(super) fn make(used: usize) -> Official {
     m.bf16("head.weight", &[VOCAB, HIDDEN]);
     hyper(&mut m, "hc_head", STREAMS, 1);
     for (layer, ratio) in RATIOS.into_iter().enumerate() {
-        let block = format!("layers.{layer}");
-        for part in ["attn", "ffn"] {
-            m.norm(&format!("{block}.{part}_norm.weight"), HIDDEN);
-            hyper(&mut m, &format!("{block}.hc_{part}"), STREAMS * (2 + STREAMS), 3);
-        }
-        attention(&mut m, &format!("{block}.attn"), ratio);
-        mixture(&mut m, &format!("{block}.ffn"), (layer == 0).then_some(used));
+        block(&mut m, &format!("layers.{layer}"), ratio, (layer == 0).then_some(used));
     }
-    m.fp8("mtp.0.e_proj.weight", [HIDDEN, HIDDEN]);
+    draft(&mut m);
     m.fp8("mtp.0.main_proj.weight", [HIDDEN, 3 * HIDDEN]);
     m.bf16("mtp.2.markov_head.markov_w1.weight", &[VOCAB, 16]);
     m.f32("layers.1.ffn.gate.bias_vl", &[EXPERTS]);
     m.finish(&[config(), parts(used)])
+}
+
+/// One layer, whose tokens name their own `hashed` experts if it is one of the first.
+fn block(m: &mut Maker, block: &str, ratio: usize, hashed: Option<usize>) {
+    for part in ["attn", "ffn"] {
+        m.norm(&format!("{block}.{part}_norm.weight"), HIDDEN);
+        hyper(m, &format!("{block}.hc_{part}"), STREAMS * (2 + STREAMS), 3);
+    }
+    attention(m, &format!("{block}.attn"), ratio);
+    mixture(m, &format!("{block}.ffn"), hashed);
+}
+
+/// The draft layer.
+fn draft(m: &mut Maker) {
+    block(m, "mtp.0", 0, None);
+    for part in ["e_proj", "h_proj"] {
+        m.fp8(&format!("mtp.0.{part}.weight"), [HIDDEN, HIDDEN]);
+    }
+    for norm in ["enorm", "hnorm", "norm"] {
+        m.norm(&format!("mtp.0.{norm}.weight"), HIDDEN);
+    }
+    hyper(m, "mtp.0.hc_head", STREAMS, 1);
 }
 
 fn config() -> serde_json::Value {
