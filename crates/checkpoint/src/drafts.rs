@@ -22,7 +22,10 @@ impl Checkpoint {
         let [blocks, drafts] =
             ["block_count", "nextn_predict_layers"].map(|name| format!("{architecture}.{name}"));
         if self.metadata.u32(&drafts)?.is_some_and(|count| count > 0) {
-            return Err(Error::SecondDraftLayer { model: self.name(), file: draft.metadata.file().to_owned() });
+            return Err(Error::SecondDraftLayer {
+                model: self.name(),
+                file: draft.metadata.file().to_owned(),
+            });
         }
         let layer = self.metadata.required_u32(&blocks)?;
         let taken = draft.tensors.into_iter().filter_map(|tensor| {

@@ -121,7 +121,9 @@ pub enum Error {
         "{file} holds no draft layer for this model: expected tensors `blk.{layer}.nextn.*` or `mtp.0.*`, found none"
     )]
     NoDraftLayer { file: String, layer: u32 },
-    #[error("{file} cannot give {model} a draft layer: expected a model without one, found one in its own files")]
+    #[error(
+        "{file} cannot give {model} a draft layer: expected a model without one, found one in its own files"
+    )]
     SecondDraftLayer { file: String, model: String },
     #[error("{file}: nothing is known of tensor {tensor}, and of {more} more")]
     UnknownTensor { file: String, tensor: String, more: usize },

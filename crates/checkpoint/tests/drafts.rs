@@ -25,7 +25,11 @@ fn both_kinds_of_files_give_the_same_tensors() {
         let all_bytes = bytes + draft.file_bytes();
         let joined = golden("model.gguf").with_draft_layer(draft).expect("its draft layer");
         assert_eq!(joined.file_bytes(), all_bytes);
-        assert_ne!(joined.fingerprint().expect("it reads"), before, "{name}: another model for what is derived");
+        assert_ne!(
+            joined.fingerprint().expect("it reads"),
+            before,
+            "{name}: another model for what is derived"
+        );
         for (key, value) in [("block_count", 5), ("nextn_predict_layers", 1)] {
             assert_eq!(joined.metadata().u32(&format!("deepseek4.{key}")).expect("a number"), Some(value));
         }
@@ -34,7 +38,8 @@ fn both_kinds_of_files_give_the_same_tensors() {
     // The two projections are one matrix in one and two in the other.
     let names = |joined: &Checkpoint| {
         let own = joined.tensors()[tensors..].iter().map(|tensor| tensor.name.clone());
-        let mut names: Vec<_> = own.filter(|name| !name.contains("h_proj") && !name.contains("e_proj")).collect();
+        let mut names: Vec<_> =
+            own.filter(|name| !name.contains("h_proj") && !name.contains("e_proj")).collect();
         names.sort();
         names
     };

@@ -13,7 +13,7 @@ use shoal_kernels::{Isa, pool::physical_core_count};
 use crate::machine::{processor_name, resident_memory};
 
 /// Raised whenever numbers come to mean something else, or are measured in another way.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const FILE_NAME: &str = "machine.json";
 /// Longest file that is looked into.
 const FILE_BYTES_MAX: u64 = 64 << 10;

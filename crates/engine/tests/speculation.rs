@@ -100,7 +100,8 @@ fn an_answer_is_the_same_with_guesses_greedy_and_sampled() {
 #[test]
 fn an_answer_of_v4_is_the_same_with_guesses() {
     let small_v4 = || {
-        let open = |name: &str| Checkpoint::open(&golden_dir("deepseek_v4").join(name)).expect("a golden file");
+        let open =
+            |name: &str| Checkpoint::open(&golden_dir("deepseek_v4").join(name)).expect("a golden file");
         open("model.gguf").with_draft_layer(open("draft.gguf")).expect("its draft layer")
     };
     let of_four = |temperature, seed| {

@@ -45,7 +45,8 @@ fn run(model: &Model, tokens: &[TokenId], chunk: usize) -> [Vec<f32>; 2] {
         let step = Step { tokens: &tokens[first_pos..][..len], spans: span(), logits: &[] };
         let hidden = model.forward_with_hidden(&step, &mut kv).expect("resident weights").hidden;
         let next = Step { tokens: &tokens[first_pos + 1..][..len], spans: span(), logits: &rows };
-        let draft = model.draft(&next, &hidden.expect("it was asked for"), &mut kv).expect("resident weights");
+        let draft =
+            model.draft(&next, &hidden.expect("it was asked for"), &mut kv).expect("resident weights");
         let add = |all: &mut Vec<f32>, part: &Act| all.extend_from_slice(part.as_slice());
         add(&mut all[0], &draft.hidden.expect("what it ends with"));
         add(&mut all[1], &draft.logits);

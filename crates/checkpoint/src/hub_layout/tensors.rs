@@ -35,8 +35,7 @@ pub(super) struct Taken {
 /// Takes every tensor from `shards`.
 pub(super) fn take_all(config: &Config, family: Family, shards: Shards) -> Result<Taken, Error> {
     let mut tensors = Tensors { config, shards, family, list: Vec::new() };
-    let drafts =
-        if family == Family::DeepseekV4 { tensors.deepseek_v4()? } else { tensors.all_layers()? };
+    let drafts = if family == Family::DeepseekV4 { tensors.deepseek_v4()? } else { tensors.all_layers()? };
     let Tensors { shards, list, .. } = tensors;
     Ok(Taken { sources: shards.finish()?, tensors: list, drafts })
 }

@@ -2,38 +2,42 @@
 //!
 //! The two differ in how they multiply bytes. AVX2 has `maddubs`, which adds two products in 16 bits: safe while one
 //! side is unsigned and below 128, or, for signed 8-bit codes, with their sign moved to the activation (at most 2 * 128 * 127
-//! = 32,512). VNNI adds four products in 32 bits, the weight's side unsigned.
+//! = 32,512). Codes of five bits leave room for the sums of four such pairs, which are then widened at once. VNNI adds four products in
+//! 32 bits, the weight's side unsigned.
 #![allow(unsafe_code)]
 
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::convert::Infallible;
 
-use super::{Blocks, Vector};
+use super::{Blocks, Narrow, Vector};
 use crate::isa::{Avx2, AvxVnni};
 
 /// How an instruction set of one half multiplies bytes; see [`Vector`] for the contracts.
-trait Products: Copy {
+pub(crate) trait Products: Copy {
+    type Narrow: Narrow<__m256i>;
     const SIGNED_OFFSET_LOG2: Option<u32>;
+    fn narrow(self) -> Option<Self::Narrow>;
     fn dot(self, sums: __m256i, w: __m256i, x: __m256i) -> __m256i;
     fn dot_biased(self, sums: __m256i, w: __m256i, x: __m256i) -> __m256i;
     fn bias_signed(self, w: __m256i) -> __m256i;
 }
 
 impl Products for Avx2 {
+    type Narrow = Self;
     const SIGNED_OFFSET_LOG2: Option<u32> = None;
 
     #[inline(always)]
+    fn narrow(self) -> Option<Self> {
+        Some(self)
+    }
+    #[inline(always)]
     fn dot(self, sums: __m256i, w: __m256i, x: __m256i) -> __m256i {
-        // SAFETY: the proof `self` exists only where `isa` saw avx2.
-        unsafe {
-            let pairs = _mm256_maddubs_epi16(w, x);
-            _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-        }
+        self.widen(sums, self.pairs(w, x))
     }
     #[inline(always)]
     fn dot_biased(self, sums: __m256i, w: __m256i, x: __m256i) -> __m256i {
-        // SAFETY: as above.
+        // SAFETY: the proof `self` exists only where `isa` saw avx2.
         unsafe { Products::dot(self, sums, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) }
     }
     #[inline(always)]
@@ -42,9 +46,32 @@ impl Products for Avx2 {
     }
 }
 
+impl Narrow<__m256i> for Avx2 {
+    #[inline(always)]
+    fn pairs(self, w: __m256i, x: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_maddubs_epi16(w, x) }
+    }
+    #[inline(always)]
+    fn add_16(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_add_epi16(a, b) }
+    }
+    #[inline(always)]
+    fn widen(self, sums: __m256i, pairs: __m256i) -> __m256i {
+        // SAFETY: as above.
+        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))) }
+    }
+}
+
 impl Products for AvxVnni {
+    type Narrow = Infallible;
     const SIGNED_OFFSET_LOG2: Option<u32> = Some(7);
 
+    #[inline(always)]
+    fn narrow(self) -> Option<Infallible> {
+        None
+    }
     #[inline(always)]
     fn dot(self, sums: __m256i, w: __m256i, x: __m256i) -> __m256i {
         // SAFETY: the proof `self` exists only where `isa` saw avx2 and avxvnni.
@@ -69,10 +96,16 @@ impl<P: Products> Vector for P {
     const ROWS: usize = 8;
     const SIGNED_OFFSET_LOG2: Option<u32> = P::SIGNED_OFFSET_LOG2;
     type Tables = Infallible;
+    type Narrow = P::Narrow;
 
     #[inline(always)]
     fn tables(self) -> Option<Infallible> {
         None
+    }
+
+    #[inline(always)]
+    fn narrow(self) -> Option<P::Narrow> {
+        Products::narrow(self)
     }
 
     #[inline(always)]

@@ -3,6 +3,7 @@
 
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::convert::Infallible;
 
 use super::avx2::{load_128, max_8, sum_8};
 use super::{Blocks, Tables, Vector};
@@ -37,7 +38,12 @@ impl<T: UsableVbmi> Vector for Avx512<T> {
     const ROWS: usize = 16;
     const SIGNED_OFFSET_LOG2: Option<u32> = Some(7);
     type Tables = Vbmi;
+    type Narrow = Infallible;
 
+    #[inline(always)]
+    fn narrow(self) -> Option<Infallible> {
+        None
+    }
     #[inline(always)]
     fn tables(self) -> Option<Vbmi> {
         self.vbmi().usable()

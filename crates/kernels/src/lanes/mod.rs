@@ -47,10 +47,14 @@ pub(crate) trait Vector: Copy {
     const SIGNED_OFFSET_LOG2: Option<u32>;
     /// What looks up in tables of more than 16 bytes.
     type Tables: Tables<Self::Ints>;
+    /// What adds products of small codes in 16 bits.
+    type Narrow: Narrow<Self::Ints>;
 
     /// What looks up in tables of more than 16 bytes, where there is such a thing. That is known when this is compiled,
     /// so a branch on it costs nothing.
     fn tables(self) -> Option<Self::Tables>;
+    /// What adds products of small codes in 16 bits, where that is faster than [`Vector::dot`].
+    fn narrow(self) -> Option<Self::Narrow>;
 
     /// The rows whose bytes are the halves of register `i` by row; with one half only the first counts.
     fn pair(i: usize) -> [usize; 2];
@@ -202,6 +206,29 @@ pub(crate) trait Tables<Ints>: Copy {
     fn fields(self, a: Ints, first: i32, step: i32) -> Ints;
 }
 
+/// Sums of products in 16 bits: of `N` registers of codes that are at most `127 / N`, with activations of eight bits.
+pub(crate) trait Narrow<Ints>: Copy {
+    /// `w . x` over each two neighbours, in 16 bits.
+    fn pairs(self, w: Ints, x: Ints) -> Ints;
+    /// `a + b` by 16-bit elements.
+    fn add_16(self, a: Ints, b: Ints) -> Ints;
+    /// `sums` with each two neighbours of 16 bits added to them.
+    fn widen(self, sums: Ints, pairs: Ints) -> Ints;
+}
+
+/// No such sums: there is no value of this type to call them on.
+impl<Ints> Narrow<Ints> for Infallible {
+    fn pairs(self, _: Ints, _: Ints) -> Ints {
+        match self {}
+    }
+    fn add_16(self, _: Ints, _: Ints) -> Ints {
+        match self {}
+    }
+    fn widen(self, _: Ints, _: Ints) -> Ints {
+        match self {}
+    }
+}
+
 /// No such lookups: there is no value of this type to call them on.
 impl<Ints> Tables<Ints> for Infallible {
     fn lookup_64(self, _: &[u8; 64], _: Ints) -> Ints {
@@ -286,6 +313,10 @@ pub(crate) fn columns<V: Vector, const BYTES: usize>(
     blocks: &Blocks<'_, V, BYTES>,
     at: usize,
 ) -> Columns<V> {
+    if V::ROWS == 8 {
+        let ([a, b, c, d], [e, f, g, h]) = (columns_16(v, blocks, at), columns_16(v, blocks, at + 16));
+        return [a, b, c, d, e, f, g, h];
+    }
     let mut rows = [v.zero(); 8];
     for i in 0..8 {
         rows[i] = v.rows_32(blocks, i, at);

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::{TileRows, four_codes, offset_log2};
+use super::{TileRows, add_column, four_codes, offset_log2};
 use crate::lanes::{LINE, Vector, written_out};
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
@@ -153,10 +153,11 @@ fn add_fine_group<V: Vector, F: Stored<B>, const B: usize, const S: usize>(
     span: usize,
     fine: &Fine,
 ) -> V::Floats {
-    let mut dots = [v.zero(); 2];
+    let (mut dots, mut run) = ([v.zero(); 2], v.zero());
     written_out!(k in 0..8 => {
         let w = F::codes(v, raw, span, k)[S];
-        dots[k / 4] = dot::<V, F, B>(v, dots[k / 4], w, v.splat_32(four_codes(&fine.codes, k)));
+        let x = v.splat_32(four_codes(&fine.codes, k));
+        dots[k / 4] = add_dot::<V, F, B>(v, dots[k / 4], &mut run, k, w, x);
     });
     let dots = sub_dots::<V, F, B>(v, dots, fine.sums);
     for half in 0..32 / F::SUB {
@@ -177,12 +178,16 @@ fn span_dots<V: Vector, F: Stored<B>, const B: usize>(
     ahead: Ahead<'_>,
 ) -> [[V::Ints; 2]; 4] {
     let mut dots = [[v.zero(); 2]; 4];
+    let mut runs = [v.zero(); 4];
     written_out!(k in 0..8 => {
         let w = F::codes(v, raw, span, k);
         for s in 0..F::SPAN {
-            dots[s][k / 4] = dot::<V, F, B>(v, dots[s][k / 4], w[s], v.splat_32(four_codes(&x[s].codes, k)));
+            let x = v.splat_32(four_codes(&x[s].codes, k));
+            dots[s][k / 4] = add_dot::<V, F, B>(v, dots[s][k / 4], &mut runs[s], k, w[s], x);
         }
-        dots[F::SPAN - 1][k / 4] = ahead.ask::<V, F, B>(v, k, dots[F::SPAN - 1][k / 4]);
+        let has_run = const { F::CODES.run() > 1 } && v.narrow().is_some();
+        let amid = if has_run { &mut runs[F::SPAN - 1] } else { &mut dots[F::SPAN - 1][k / 4] };
+        *amid = ahead.ask::<V, F, B>(v, k, *amid);
     });
     dots
 }
@@ -205,9 +210,22 @@ fn sub_dots<V: Vector, F: Stored<B>, const B: usize>(
     }
 }
 
+/// Adds the products of column `k`; see `add_column`.
 #[inline(always)]
-fn dot<V: Vector, F: Stored<B>, const B: usize>(v: V, sums: V::Ints, w: V::Ints, x: V::Ints) -> V::Ints {
-    if F::CODES == Codes::Signed { v.dot_biased(sums, w, x) } else { v.dot(sums, w, x) }
+fn add_dot<V: Vector, F: Stored<B>, const B: usize>(
+    v: V,
+    sums: V::Ints,
+    run: &mut V::Ints,
+    k: usize,
+    w: V::Ints,
+    x: V::Ints,
+) -> V::Ints {
+    match const { (F::CODES.run(), matches!(F::CODES, Codes::Signed)) } {
+        (_, true) => v.dot_biased(sums, w, x),
+        (4, _) => add_column::<V, 4>(v, sums, run, k, w, x),
+        (2, _) => add_column::<V, 2>(v, sums, run, k, w, x),
+        _ => add_column::<V, 1>(v, sums, run, k, w, x),
+    }
 }
 
 #[inline(always)]

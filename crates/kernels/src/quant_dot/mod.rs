@@ -35,7 +35,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::isa::Isa;
-use crate::lanes::{Blocks, Vector};
+use crate::lanes::{Blocks, Narrow, Vector};
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
 use crate::quantize::QuantRow;
@@ -113,6 +113,27 @@ pub(super) const fn offset_log2<V: Vector>(codes: Codes) -> Option<u32> {
         Codes::WithMins => None,
         Codes::Offset(log2) => Some(log2),
         Codes::Signed => V::SIGNED_OFFSET_LOG2,
+    }
+}
+
+/// Adds the products of column `k`, for which `RUN` columns are added up in 16 bits first where that is faster: in `run`, which is widened
+/// with the last of them. In runs of one it is not looked at.
+#[inline(always)]
+pub(crate) fn add_column<V: Vector, const RUN: usize>(
+    v: V,
+    sums: V::Ints,
+    run: &mut V::Ints,
+    k: usize,
+    w: V::Ints,
+    x: V::Ints,
+) -> V::Ints {
+    match v.narrow() {
+        Some(narrow) if RUN > 1 => {
+            let pairs = narrow.pairs(w, x);
+            *run = if k.is_multiple_of(RUN) { pairs } else { narrow.add_16(*run, pairs) };
+            if k % RUN == RUN - 1 { narrow.widen(sums, *run) } else { sums }
+        }
+        _ => v.dot(sums, w, x),
     }
 }
 

@@ -15,7 +15,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::{TileRows, four_codes, offset_log2};
+use super::{TileRows, add_column, four_codes, offset_log2};
 use crate::lanes::{LINE, Vector, written_out};
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
@@ -35,24 +35,32 @@ const AHEAD_TILES: usize = 3;
 pub(super) struct Scratch {
     pub(super) rows: Unpacked,
     /// Each token's [`Sums`], in rows of registers.
-    pub(super) sums: Vec<[f32; 16]>,
+    pub(super) sums: Lines<f32>,
+}
+
+/// Memory in whole cache lines, so that no register lies across two.
+#[derive(Default)]
+pub(super) struct Lines<T>(Vec<T>);
+
+impl<T: Copy + Default> Lines<T> {
+    /// `count` lines of `N` elements; what they hold is not said.
+    fn get<const N: usize>(&mut self, count: usize) -> &mut [[T; N]] {
+        const { assert!(N * size_of::<T>() == LINE) };
+        let len = (count + 1) * N;
+        if self.0.len() < len {
+            self.0.resize(len, T::default());
+        }
+        let first = self.0.as_ptr().align_offset(LINE);
+        &mut self.0[first..].as_chunks_mut().0[..count]
+    }
 }
 
 /// Unpacked rows.
 #[derive(Default)]
 pub(super) struct Unpacked {
-    codes: Vec<[u8; 64]>,
-    scales: Vec<[f32; 16]>,
-    mins: Vec<[f32; 16]>,
-}
-
-impl Unpacked {
-    /// Makes room for the codes, scales and minima of registers of two halves.
-    fn reserve(&mut self, codes: usize, scales: usize) {
-        self.codes.resize(self.codes.len().max(codes), [0; 64]);
-        self.scales.resize(self.scales.len().max(scales), [0.0; 16]);
-        self.mins.resize(self.mins.len().max(scales), [0.0; 16]);
-    }
+    codes: Lines<u8>,
+    scales: Lines<f32>,
+    mins: Lines<f32>,
 }
 
 /// Runs `work` with this thread's scratch memory.
@@ -107,11 +115,10 @@ pub(super) fn unpack<'a, V: Vector, F: Stored<B>, const B: usize, const R: usize
     scratch: &'a mut Unpacked,
 ) -> Panel<'a, V, R> {
     let subs = groups.len() * (32 / F::SUB);
-    scratch.reserve(groups.len() * 8 * R, subs * R);
-    let codes = &mut V::as_bytes_mut(&mut scratch.codes).as_chunks_mut::<R>().0.as_chunks_mut::<8>().0
-        [..groups.len()];
-    let scales = &mut V::as_singles_mut(&mut scratch.scales).as_chunks_mut::<R>().0[..subs];
-    let mins = &mut V::as_singles_mut(&mut scratch.mins).as_chunks_mut::<R>().0[..subs];
+    let codes = V::as_bytes_mut(scratch.codes.get(groups.len() * 8 * R));
+    let codes = &mut codes.as_chunks_mut::<R>().0.as_chunks_mut::<8>().0[..groups.len()];
+    let [scales, mins] = [&mut scratch.scales, &mut scratch.mins]
+        .map(|lines| &mut V::as_singles_mut(lines.get(subs * R)).as_chunks_mut::<R>().0[..subs]);
     for r in 0..R {
         let rows = TileRows::new::<V>(w, first + r * V::ROWS);
         for b in groups.start / F::GROUPS..groups.end / F::GROUPS {
@@ -198,20 +205,20 @@ pub(super) fn tiles<
     const T: usize,
     const SUB: usize,
     const MINS: bool,
-    const SIGNED: bool,
+    const RUN: usize,
 >(
     v: V,
     panel: &Panel<'_, V, R>,
     x: &Inputs<'_>,
     ahead: &[u8],
     columns: Range<usize>,
-    sums: &mut Vec<[f32; 16]>,
+    sums: &mut Lines<f32>,
     out: &mut Stripe<'_, f32>,
 ) {
     let tokens = x.tokens;
+    let sums = sums.get(tokens.len() * 2 * R);
     if panel.groups.start == 0 {
-        sums.clear();
-        sums.resize(tokens.len() * 2 * R, [0.0; 16]);
+        sums.fill([0.0; 16]);
     }
     let sums: &mut [Sums<V, R>] =
         &mut V::as_singles_mut(sums).as_chunks_mut::<R>().0.as_chunks_mut::<2>().0[..tokens.len()];
@@ -219,24 +226,24 @@ pub(super) fn tiles<
     let mut ahead = ahead.chunks(ahead.len().div_ceil(tile_count.min(AHEAD_TILES)).max(1));
     let mut token = 0;
     while let (Some(x), Some(sums)) = (tokens[token..].first_chunk(), sums[token..].first_chunk_mut()) {
-        tile::<V, R, T, SUB, MINS, SIGNED>(v, panel, x, ahead.next().unwrap_or_default(), sums);
+        tile::<V, R, T, SUB, MINS, RUN>(v, panel, x, ahead.next().unwrap_or_default(), sums);
         token += T;
     }
     while let (Some(x), Some(sums)) = (tokens[token..].first_chunk(), sums[token..].first_chunk_mut()) {
-        tile::<V, R, 2, SUB, MINS, SIGNED>(v, panel, x, ahead.next().unwrap_or_default(), sums);
+        tile::<V, R, 2, SUB, MINS, RUN>(v, panel, x, ahead.next().unwrap_or_default(), sums);
         token += 2;
     }
     if let (Some(x), Some(sums)) = (tokens[token..].first_chunk(), sums[token..].first_chunk_mut()) {
-        tile::<V, R, 1, SUB, MINS, SIGNED>(v, panel, x, ahead.next().unwrap_or_default(), sums);
+        tile::<V, R, 1, SUB, MINS, RUN>(v, panel, x, ahead.next().unwrap_or_default(), sums);
     }
     for g in 0..panel.codes.len() {
         let mut fine = x.fine_of(panel.groups.start + g);
         while let Some((several, rest)) = fine.split_first_chunk() {
-            add_fine::<V, R, T, SUB, MINS, SIGNED>(v, panel, g, several, sums);
+            add_fine::<V, R, T, SUB, MINS, RUN>(v, panel, g, several, sums);
             fine = rest;
         }
         for one in fine {
-            add_fine::<V, R, 1, SUB, MINS, SIGNED>(v, panel, g, &[*one], sums);
+            add_fine::<V, R, 1, SUB, MINS, RUN>(v, panel, g, &[*one], sums);
         }
     }
     if panel.groups.end < x.group_count() {
@@ -249,7 +256,7 @@ pub(super) fn tiles<
 
 /// Multiplies the chunk with `T` tokens.
 #[inline(always)]
-fn tile<V: Vector, const R: usize, const T: usize, const SUB: usize, const MINS: bool, const SIGNED: bool>(
+fn tile<V: Vector, const R: usize, const T: usize, const SUB: usize, const MINS: bool, const RUN: usize>(
     v: V,
     panel: &Panel<'_, V, R>,
     x: &[QuantRow<'_>; T],
@@ -274,7 +281,7 @@ fn tile<V: Vector, const R: usize, const T: usize, const SUB: usize, const MINS:
         }
         ask_share(v, ahead, g, panel.codes.len());
         for half in 0..32 / SUB {
-            let dots = dots::<V, R, T, SUB, SIGNED>(v, w, &x, offset, half);
+            let dots = dots::<V, R, T, SUB, RUN>(v, w, &x, offset, half);
             let j = g * (32 / SUB) + half;
             for r in 0..R {
                 let scale = v.load_f(&panel.scales[j][r]);
@@ -310,7 +317,7 @@ fn ask_share<V: Vector>(v: V, bytes: &[u8], i: usize, count: usize) {
 
 /// The exact products of one sub-block: half `half` of group `g`, or all of it.
 #[inline(always)]
-fn dots<V: Vector, const R: usize, const T: usize, const SUB: usize, const SIGNED: bool>(
+fn dots<V: Vector, const R: usize, const T: usize, const SUB: usize, const RUN: usize>(
     v: V,
     w: &[[V::Bytes; R]; 8],
     x: &[&Block; T],
@@ -325,24 +332,40 @@ fn dots<V: Vector, const R: usize, const T: usize, const SUB: usize, const SIGNE
             dots[t] = [v.splat_32(-(code_sum << log2)); R];
         }
     }
+    let mut codes = [&x[0].codes; T];
+    for t in 0..T {
+        codes[t] = &x[t].codes;
+    }
+    add_products::<V, R, T, SUB, RUN>(v, w, codes, half, &mut dots);
+    dots
+}
+
+/// Adds the products of half `half` of a group, or all of it, to `dots`: with runs of `RUN` columns, or signed codes for 0.
+#[inline(always)]
+fn add_products<V: Vector, const R: usize, const T: usize, const SUB: usize, const RUN: usize>(
+    v: V,
+    w: &[[V::Bytes; R]; 8],
+    x: [&[i8; 32]; T],
+    half: usize,
+    dots: &mut [[V::Ints; R]; T],
+) {
+    let mut runs = [[v.zero(); R]; T];
     for k in half * (SUB / 4)..(half + 1) * (SUB / 4) {
         let mut w_k = [v.zero(); R];
         for r in 0..R {
             w_k[r] = v.load(&w[k][r]);
         }
         for t in 0..T {
-            let x_k = v.splat_32(four_codes(&x[t].codes, k));
+            let x_k = v.splat_32(four_codes(x[t], k));
             for r in 0..R {
-                dots[t][r] = dot::<V, SIGNED>(v, dots[t][r], w_k[r], x_k);
+                dots[t][r] = if RUN == 0 {
+                    v.dot_biased(dots[t][r], w_k[r], x_k)
+                } else {
+                    add_column::<V, RUN>(v, dots[t][r], &mut runs[t][r], k, w_k[r], x_k)
+                };
             }
         }
     }
-    dots
-}
-
-#[inline(always)]
-fn dot<V: Vector, const SIGNED: bool>(v: V, sums: V::Ints, w: V::Ints, x: V::Ints) -> V::Ints {
-    if SIGNED { v.dot_biased(sums, w, x) } else { v.dot(sums, w, x) }
 }
 
 /// Adds the products of group `g` with the second bytes of `T` tokens to their sums.
@@ -353,7 +376,7 @@ fn add_fine<
     const T: usize,
     const SUB: usize,
     const MINS: bool,
-    const SIGNED: bool,
+    const RUN: usize,
 >(
     v: V,
     panel: &Panel<'_, V, R>,
@@ -371,18 +394,11 @@ fn add_fine<
                 dots[t] = [v.splat_32(-(code_sum << log2)); R];
             }
         }
-        for k in half * (SUB / 4)..(half + 1) * (SUB / 4) {
-            let mut w_k = [v.zero(); R];
-            for r in 0..R {
-                w_k[r] = v.load(&panel.codes[g][k][r]);
-            }
-            for t in 0..T {
-                let x_k = v.splat_32(four_codes(&fine[t].1.codes, k));
-                for r in 0..R {
-                    dots[t][r] = dot::<V, SIGNED>(v, dots[t][r], w_k[r], x_k);
-                }
-            }
+        let mut codes = [&fine[0].1.codes; T];
+        for t in 0..T {
+            codes[t] = &fine[t].1.codes;
         }
+        add_products::<V, R, T, SUB, RUN>(v, &panel.codes[g], codes, half, &mut dots);
         let scales = &panel.scales[g * (32 / SUB) + half];
         for t in 0..T {
             let sums = &mut memory[fine[t].0][1];

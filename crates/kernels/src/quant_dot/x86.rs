@@ -61,9 +61,9 @@ macro_rules! decoders {
 }
 
 /// Defines `direct` and `panel` for the proof type `$proof` of the features `$features`, with panels of `$R` registers
-/// of rows and tiles of `$T` tokens.
+/// of rows and tiles of `$T` tokens. Codes that allow runs of four and of two columns have them, or runs of one where nothing is gained.
 macro_rules! variant {
-    ($proof:ident, $features:literal, $R:literal, $T:literal) => {
+    ($proof:ident, $features:literal, $R:literal, $T:literal, [$run_of_4:literal, $run_of_2:literal]) => {
         decoders!($proof, $features, $R);
         use crate::lanes::Vector;
         use crate::stored::{Codes, with_stored};
@@ -107,12 +107,15 @@ macro_rules! variant {
                     for groups in x.chunks() {
                         let ahead = panel::part_ahead(w, first + ROWS, ROWS, &groups);
                         let panel = unpack(first, groups, &mut scratch.rows);
-                        let run = match (panel.kind, panel.sub) {
-                            (Codes::WithMins, 32) => tiles::<32, true, false>,
-                            (Codes::WithMins, _) => tiles::<16, true, false>,
-                            (Codes::Offset(_), 32) => tiles::<32, false, false>,
-                            (Codes::Offset(_), _) => tiles::<16, false, false>,
-                            (Codes::Signed, _) => tiles::<32, false, true>,
+                        let run = match (panel.kind, panel.sub, panel.kind.run()) {
+                            (Codes::Signed, ..) => tiles::<32, false, 0>,
+                            (Codes::WithMins, 32, _) => tiles::<32, true, $run_of_4>,
+                            (Codes::WithMins, ..) => tiles::<16, true, $run_of_4>,
+                            (Codes::Offset(_), 32, 4) => tiles::<32, false, $run_of_4>,
+                            (Codes::Offset(_), 32, _) => tiles::<32, false, 1>,
+                            (Codes::Offset(_), _, 4) => tiles::<16, false, $run_of_4>,
+                            (Codes::Offset(_), _, 2) => tiles::<16, false, $run_of_2>,
+                            (Codes::Offset(_), ..) => tiles::<16, false, 1>,
                         };
                         // SAFETY: a proof exists only where `isa` saw every feature named here.
                         unsafe { run(proof, &panel, &x, ahead, columns.clone(), &mut scratch.sums, out) };
@@ -122,33 +125,33 @@ macro_rules! variant {
         }
 
         #[target_feature(enable = $features)]
-        fn tiles<const SUB: usize, const MINS: bool, const SIGNED: bool>(
+        fn tiles<const SUB: usize, const MINS: bool, const RUN: usize>(
             proof: $proof,
             panel: &panel::Panel<'_, $proof, $R>,
             x: &panel::Inputs<'_>,
             ahead: &[u8],
             columns: Range<usize>,
-            sums: &mut Vec<[f32; 16]>,
+            sums: &mut panel::Lines<f32>,
             out: &mut Stripe<'_, f32>,
         ) {
-            panel::tiles::<$proof, $R, $T, SUB, MINS, SIGNED>(proof, panel, x, ahead, columns, sums, out);
+            panel::tiles::<$proof, $R, $T, SUB, MINS, RUN>(proof, panel, x, ahead, columns, sums, out);
         }
     };
 }
 
 /// 16 registers: one of rows, four tokens.
 pub(super) mod avx2 {
-    variant!(Avx2, "avx2,fma,f16c", 1, 4);
+    variant!(Avx2, "avx2,fma,f16c", 1, 4, [4, 2]);
 }
 
 /// As AVX2.
 pub(super) mod avx_vnni {
-    variant!(AvxVnni, "avx2,fma,f16c,avxvnni", 1, 4);
+    variant!(AvxVnni, "avx2,fma,f16c,avxvnni", 1, 4, [1, 1]);
 }
 
 /// 32 registers: two of rows, six tokens.
 pub(super) mod avx512 {
-    variant!(Avx512, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", 2, 6);
+    variant!(Avx512, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", 2, 6, [1, 1]);
 }
 
 /// AVX-512 with VBMI: formats with tables of patterns are decoded with it; all else is that of AVX-512.

@@ -38,6 +38,20 @@ pub(crate) enum Codes {
     Signed,
 }
 
+impl Codes {
+    /// Registers of codes whose products [`Narrow`] may add up: 4, 2 or 1. Codes with minima have five bits or fewer, those with
+    /// `1 << n` added one bit more than that.
+    ///
+    /// [`Narrow`]: crate::lanes::Narrow
+    pub(crate) const fn run(self) -> usize {
+        match self {
+            Self::WithMins | Self::Offset(0..=4) => 4,
+            Self::Offset(5) => 2,
+            Self::Offset(_) | Self::Signed => 1,
+        }
+    }
+}
+
 /// What the scales and minima of one block are made of, a row in each element: the block's own factors and the words
 /// that hold the integers of its sub-blocks. [`Stored::scale`] puts them together where they are used, since sixteen
 /// finished scales would not stay in registers.
