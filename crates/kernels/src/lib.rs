@@ -19,6 +19,7 @@ pub mod expert_sum;
 pub mod hyper;
 pub mod isa;
 mod lanes;
+mod lines;
 mod math;
 pub mod matmul;
 pub mod ops;

@@ -3,10 +3,11 @@
 //! Shapes    W: rows of K · x: T tokens [K] · y [T, rows]
 //! Numerics  f32 products and sums in 16 lanes, added in one tree; the same lanes in every variant, which differ
 //!           only in whether a multiply-add is fused. |y - y_f64| <= (K / 16 + 8) * f32::EPSILON * sum |w x|.
-//! Cost      up to two tokens read each weight from memory and turn it into f32 in registers (`direct`); for more, four
-//!           rows are decoded to f32 in the nearest cache, then each four of them meet four tokens
+//! Cost      up to four tokens read each weight from memory and turn it into f32 in registers (`direct`); for more, four
+//!           rows are decoded to f32 in the nearest cache, where all tokens meet them (`panel`)
 
 mod direct;
+mod panel;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -17,15 +18,16 @@ use shoal_quant::Dtype;
 
 use crate::isa::{Isa, fma, per_isa};
 use crate::lanes::prefetch;
+use crate::lines::Lines;
 use crate::math::{LANES, sum_lanes};
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
 
-/// Rows and tokens that meet in registers.
+/// Rows that go together.
 const TILE: usize = 4;
 
 /// Most tokens for which weights are turned into f32 anew for each.
-const DIRECT_TOKENS_MAX: usize = 2;
+const DIRECT_TOKENS_MAX: usize = 4;
 
 /// Multiplies rows `rows` of `w` with every token: `out` is `[tokens, rows]`.
 pub(crate) fn multiply(isa: Isa, w: &Matrix, rows: Range<usize>, x: &[&[f32]], out: &mut Stripe<'_, f32>) {
@@ -41,32 +43,39 @@ pub(crate) fn multiply(isa: Isa, w: &Matrix, rows: Range<usize>, x: &[&[f32]], o
     tiles(isa, w, rows, x, out);
 }
 
-/// Four rows decoded, then multiplied with four tokens at a time.
+/// Four rows decoded, then multiplied with all tokens.
 fn tiles(isa: Isa, w: &Matrix, rows: Range<usize>, x: &[&[f32]], out: &mut Stripe<'_, f32>) {
     thread_local! {
-        static FLOATS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+        static SCRATCH: RefCell<[Lines<f32>; 2]> = RefCell::default();
     }
-    let cols = w.cols();
-    FLOATS.with_borrow_mut(|floats| {
-        floats.resize(floats.len().max(TILE * cols), 0.0);
-        let floats = &mut floats[..TILE * cols];
+    let (cols, lines) = (w.cols(), w.cols().div_ceil(LANES));
+    SCRATCH.with_borrow_mut(|[floats, sums]| {
+        let floats = floats.get::<LANES>(TILE * lines).as_flattened_mut();
+        let sums = sums.get::<LANES>(TILE * x.len()).as_chunks_mut::<TILE>().0;
         for first in rows.clone().step_by(TILE) {
             let kept = TILE.min(rows.end - first);
             prefetch(isa, w.bytes_of_rows(first + TILE, TILE));
-            for (r, out) in floats.chunks_exact_mut(cols).take(kept).enumerate() {
-                decode(isa, w.dtype(), w.row_bytes(first + r), out);
+            for (r, out) in floats.chunks_exact_mut(lines * LANES).take(kept).enumerate() {
+                decode(isa, w.dtype(), w.row_bytes(first + r), &mut out[..cols]);
             }
-            let mut emit = |t: usize, values: [f32; TILE]| {
-                out.row_mut(t)[first - rows.start..][..kept].copy_from_slice(&values[..kept]);
-            };
-            let (fours, rest) = x.as_chunks::<TILE>();
-            for (i, x) in fours.iter().enumerate() {
-                for (t, values) in dot_four(isa, floats, *x).into_iter().enumerate() {
-                    emit(TILE * i + t, values);
+            let mut decoded: [&[f32]; TILE] = [&[]; TILE];
+            for (r, row) in floats.chunks_exact(lines * LANES).enumerate() {
+                decoded[r] = &row[..cols];
+            }
+            let columns = first - rows.start..first - rows.start + kept;
+            match isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2(proof) => x86::avx2_panel(proof, decoded, x, sums, columns, out),
+                #[cfg(target_arch = "x86_64")]
+                Isa::AvxVnni(proof) => x86::avx_vnni_panel(proof, decoded, x, sums, columns, out),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512(proof) => x86::avx512_panel(proof, decoded, x, sums, columns, out),
+                _ => {
+                    for (t, x) in x.iter().enumerate() {
+                        let out = &mut out.row_mut(t)[columns.clone()];
+                        out.iter_mut().zip(decoded).for_each(|(out, row)| *out = dot(row, x));
+                    }
                 }
-            }
-            for (t, x) in rest.iter().enumerate() {
-                emit(TILE * fours.len() + t, dot_one(isa, floats, [x])[0]);
             }
         }
     });
@@ -82,82 +91,52 @@ fn decode_body<const FUSED: bool>(dtype: Dtype, bytes: &[u8], out: &mut [f32]) {
     shoal_quant::decode_row(dtype, bytes, out);
 }
 
-per_isa! {
-    /// Multiplies four rows with four tokens.
-    fn dot_four(rows: &[f32], x: [&[f32]; TILE]) -> [[f32; TILE]; TILE] = dot_four_body
-}
-
-per_isa! {
-    /// Multiplies four rows with one token.
-    fn dot_one(rows: &[f32], x: [&[f32]; 1]) -> [[f32; TILE]; 1] = dot_one_body
-}
-
-#[inline(always)]
-fn dot_one_body<const FUSED: bool>(rows: &[f32], x: [&[f32]; 1]) -> [[f32; TILE]; 1] {
-    dot_body::<FUSED, 1>(rows, x)
-}
-
-#[inline(always)]
-fn dot_four_body<const FUSED: bool>(rows: &[f32], x: [&[f32]; TILE]) -> [[f32; TILE]; TILE] {
-    dot_body::<FUSED, TILE>(rows, x)
-}
-
-#[inline(always)]
-fn dot_body<const FUSED: bool, const T: usize>(rows: &[f32], x: [&[f32]; T]) -> [[f32; TILE]; T] {
-    let cols = x[0].len();
-    let whole = cols / LANES;
-    let mut w_lanes: [&[[f32; LANES]]; TILE] = [&[]; TILE];
-    for r in 0..TILE {
-        w_lanes[r] = &rows[r * cols..][..cols].as_chunks().0[..whole];
-    }
-    let mut x_lanes: [&[[f32; LANES]]; T] = [&[]; T];
-    for t in 0..T {
-        x_lanes[t] = &x[t][..cols].as_chunks().0[..whole];
-    }
-    let mut lanes = [[[0.0; LANES]; TILE]; T];
-    for i in 0..whole {
-        for t in 0..T {
-            for r in 0..TILE {
-                for l in 0..LANES {
-                    lanes[t][r][l] = fma::<FUSED>(w_lanes[r][i][l], x_lanes[t][i][l], lanes[t][r][l]);
-                }
-            }
+/// The reference: one row and one token.
+fn dot(row: &[f32], x: &[f32]) -> f32 {
+    let ((w_lanes, w_tail), (x_lanes, x_tail)) = (row.as_chunks::<LANES>(), x.as_chunks::<LANES>());
+    let mut lanes = [0.0; LANES];
+    for (w, x) in w_lanes.iter().zip(x_lanes) {
+        for l in 0..LANES {
+            lanes[l] = fma::<false>(w[l], x[l], lanes[l]);
         }
     }
-    // Kept apart from the trees of sums below: together the compiler turns both into narrow vectors.
-    let lanes = std::hint::black_box(lanes);
-    let mut out = [[0.0; TILE]; T];
-    for t in 0..T {
-        for r in 0..TILE {
-            let mut sum = sum_lanes(lanes[t][r]);
-            for c in whole * LANES..cols {
-                sum = fma::<FUSED>(rows[r * cols + c], x[t][c], sum);
-            }
-            out[t][r] = sum;
-        }
-    }
-    out
+    let tail = w_tail.iter().zip(x_tail);
+    tail.fold(sum_lanes(lanes), |sum, (w, x)| fma::<false>(*w, *x, sum))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::{Pool, Striped};
     use proptest::prelude::*;
+    use shoal_base::Blob;
     use shoal_testkit::{oracle, seeded};
+
+    fn products(isa: Isa, w: &Matrix, x: &[&[f32]]) -> Vec<f32> {
+        let mut out = vec![f32::NAN; x.len() * w.rows()];
+        let mut stripes = [Striped::new(&mut out, w.rows(), w.rows())];
+        Pool::new(1).for_each_stripe_of(&mut stripes, |_, first, out| {
+            multiply(isa, w, first..first + out.width(), x, out);
+        });
+        out
+    }
 
     proptest! {
         #[test]
-        fn every_variant_meets_the_bound(cols in 1..300usize, seed in any::<u64>()) {
-            let w = seeded::normal_f32(seed, TILE * cols);
-            let x = seeded::normal_f32(seed ^ 1, TILE * cols);
-            let x: [&[f32]; TILE] = std::array::from_fn(|t| &x[t * cols..][..cols]);
+        fn every_variant_meets_the_bound(rows in 1..9usize, cols in 1..300usize, tokens in 1..17usize, seed in any::<u64>()) {
+            let floats = seeded::normal_f32(seed, rows * cols);
+            let bytes: Vec<u8> = floats.iter().flat_map(|w| w.to_le_bytes()).collect();
+            let w = Matrix::new(Dtype::F32, rows, cols, Blob::copy_of(&bytes));
+            let x = seeded::normal_f32(seed ^ 1, tokens * cols);
+            let x: Vec<&[f32]> = x.chunks(cols).collect();
             for isa in Isa::available() {
-                for (t, got) in dot_four(isa, &w, x).into_iter().enumerate() {
-                    prop_assert_eq!(got, dot_one(isa, &w, [x[t]])[0], "a token alone or in company");
-                    for (row, got) in w.chunks(cols).zip(got) {
-                        let (want, magnitude) = oracle::dot_f64(row, x[t]);
+                let all = products(isa, &w, &x);
+                for (x, got) in x.iter().zip(all.chunks(rows)) {
+                    prop_assert_eq!(got, &products(isa, &w, &[*x])[..], "a token alone or in company");
+                    for (row, got) in floats.chunks(cols).zip(got) {
+                        let (want, magnitude) = oracle::dot_f64(row, x);
                         let bound = (cols as f64 / 16.0 + 20.0) * f64::from(f32::EPSILON) * magnitude;
-                        prop_assert!((f64::from(got) - want).abs() <= bound, "{isa} {got} {want}");
+                        prop_assert!((f64::from(*got) - want).abs() <= bound, "{isa} {got} {want}");
                     }
                 }
             }

@@ -1,4 +1,4 @@
-//! The kernel for few tokens compiled for each instruction set of x86: the feature boundary, and nothing else.
+//! The kernels compiled for each instruction set of x86: the feature boundary, and nothing else.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -6,13 +6,38 @@ use std::ops::Range;
 use shoal_quant::Dtype;
 
 use super::direct::{self, Bf16, F8, F16, F32, Format, Plain};
+use super::{TILE, panel};
 use crate::isa::{Avx2, Avx512, AvxVnni};
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
 
-/// Defines `direct` for the proof type `$proof` of the features `$features`.
+/// Defines `$name` for few tokens and `$panel` for many, `$T` at a time, for the proof type `$proof` of the features `$features`.
 macro_rules! variant {
-    ($name:ident, $proof:ident, $features:literal) => {
+    ($name:ident, $panel:ident, $proof:ident, $features:literal, $T:literal) => {
+        pub(super) fn $panel(
+            proof: $proof,
+            rows: [&[f32]; TILE],
+            x: &[&[f32]],
+            sums: &mut [panel::Lanes],
+            columns: Range<usize>,
+            out: &mut Stripe<'_, f32>,
+        ) {
+            #[target_feature(enable = $features)]
+            fn with_features(
+                proof: $proof,
+                rows: [&[f32]; TILE],
+                x: &[&[f32]],
+                sums: &mut [panel::Lanes],
+                columns: Range<usize>,
+                out: &mut Stripe<'_, f32>,
+            ) {
+                panel::multiply::<$proof, $T>(proof, rows, x, sums, columns, out);
+            }
+            // SAFETY: a proof exists only where `isa` saw every feature named above.
+            unsafe { with_features(proof, rows, x, sums, columns, out) }
+        }
+
+
         pub(super) fn $name(
             proof: $proof,
             w: &Matrix,
@@ -45,6 +70,6 @@ macro_rules! variant {
     };
 }
 
-variant!(avx2, Avx2, "avx2,fma,f16c");
-variant!(avx_vnni, AvxVnni, "avx2,fma,f16c,avxvnni");
-variant!(avx512, Avx512, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
+variant!(avx2, avx2_panel, Avx2, "avx2,fma,f16c", 3);
+variant!(avx_vnni, avx_vnni_panel, AvxVnni, "avx2,fma,f16c,avxvnni", 3);
+variant!(avx512, avx512_panel, Avx512, "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", 6);

@@ -17,6 +17,7 @@ use std::ops::Range;
 
 use super::{TileRows, add_column, four_codes, offset_log2};
 use crate::lanes::{LINE, Vector, written_out};
+use crate::lines::Lines;
 use crate::matmul::Matrix;
 use crate::pool::Stripe;
 use crate::quantize::{Block, Fine, QuantRow};
@@ -36,23 +37,6 @@ pub(super) struct Scratch {
     pub(super) rows: Unpacked,
     /// Each token's [`Sums`], in rows of registers.
     pub(super) sums: Lines<f32>,
-}
-
-/// Memory in whole cache lines, so that no register lies across two.
-#[derive(Default)]
-pub(super) struct Lines<T>(Vec<T>);
-
-impl<T: Copy + Default> Lines<T> {
-    /// `count` lines of `N` elements; what they hold is not said.
-    fn get<const N: usize>(&mut self, count: usize) -> &mut [[T; N]] {
-        const { assert!(N * size_of::<T>() == LINE) };
-        let len = (count + 1) * N;
-        if self.0.len() < len {
-            self.0.resize(len, T::default());
-        }
-        let first = self.0.as_ptr().align_offset(LINE);
-        &mut self.0[first..].as_chunks_mut().0[..count]
-    }
 }
 
 /// Unpacked rows.

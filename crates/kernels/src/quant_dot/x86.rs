@@ -66,6 +66,7 @@ macro_rules! variant {
     ($proof:ident, $features:literal, $R:literal, $T:literal, [$run_of_4:literal, $run_of_2:literal]) => {
         decoders!($proof, $features, $R);
         use crate::lanes::Vector;
+        use crate::lines::Lines;
         use crate::stored::{Codes, with_stored};
 
         pub(in crate::quant_dot) fn direct(
@@ -131,7 +132,7 @@ macro_rules! variant {
             x: &panel::Inputs<'_>,
             ahead: &[u8],
             columns: Range<usize>,
-            sums: &mut panel::Lines<f32>,
+            sums: &mut Lines<f32>,
             out: &mut Stripe<'_, f32>,
         ) {
             panel::tiles::<$proof, $R, $T, SUB, MINS, RUN>(proof, panel, x, ahead, columns, sums, out);
