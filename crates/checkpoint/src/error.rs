@@ -117,14 +117,6 @@ pub enum Error {
     Element { file: String, tensor: String, expected: &'static str, found: String },
     #[error("{file}: tensor {tensor} is stored in another way than that of the first expert")]
     MixedExperts { file: String, tensor: String },
-    #[error(
-        "{file} holds no draft layer for this model: expected tensors `blk.{layer}.nextn.*` or `mtp.0.*`, found none"
-    )]
-    NoDraftLayer { file: String, layer: u32 },
-    #[error(
-        "{file} cannot give {model} a draft layer: expected a model without one, found one in its own files"
-    )]
-    SecondDraftLayer { file: String, model: String },
     #[error("{file}: nothing is known of tensor {tensor}, and of {more} more")]
     UnknownTensor { file: String, tensor: String, more: usize },
 }

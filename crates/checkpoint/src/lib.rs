@@ -14,7 +14,7 @@
 //! name one thing, and where they lay it out differently.
 //!
 //! Reading order: [`tensor`] and [`metadata`] (what comes out), `gguf` (the format and its checks), `split` (models
-//! of several files), `drafts` (draft layers in files of their own), [`safetensors`] and `hub_layout` (the hub's own files),
+//! of several files), `join` (one of two files), [`safetensors`] and `hub_layout` (the hub's own files),
 //! [`source`] (reading weights), `fingerprint`, [`error`].
 
 pub mod error;
@@ -25,10 +25,10 @@ pub mod tensor;
 pub mod write;
 
 mod cursor;
-mod drafts;
 mod fingerprint;
 mod gguf;
 mod hub_layout;
+mod join;
 mod json;
 mod layout;
 mod read;

@@ -55,7 +55,7 @@ pub(crate) fn open_with_draft(
 ) -> anyhow::Result<Checkpoint> {
     let model = open_model(name, environment)?;
     Ok(match draft_model {
-        Some(path) => model.with_draft_layer(Checkpoint::open(path)?)?,
+        Some(path) => shoal_model::with_draft_layer(model, Checkpoint::open(path)?)?,
         None => model,
     })
 }

@@ -8,7 +8,7 @@ use shoal_base::TokenId;
 use shoal_checkpoint::Checkpoint;
 use shoal_engine::{Engine, EngineOptions, Event, Request, SamplingParams, StepReport};
 use shoal_kernels::{Cpu, Isa, Pool};
-use shoal_model::{IoMode, OpenOptions, open};
+use shoal_model::{IoMode, OpenOptions, open, with_draft_layer};
 use shoal_testkit::gguf::GgufWriter;
 use shoal_testkit::{builtin_model, golden_dir, seeded};
 
@@ -102,7 +102,7 @@ fn an_answer_of_v4_is_the_same_with_guesses() {
     let small_v4 = || {
         let open =
             |name: &str| Checkpoint::open(&golden_dir("deepseek_v4").join(name)).expect("a golden file");
-        open("model.gguf").with_draft_layer(open("draft.gguf")).expect("its draft layer")
+        with_draft_layer(open("model.gguf"), open("draft.gguf")).expect("its draft layer")
     };
     let of_four = |temperature, seed| {
         let logit_bias = [7, 19, 300, 411].map(|id| (TokenId(id), 30.0)).to_vec();

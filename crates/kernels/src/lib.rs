@@ -7,7 +7,7 @@
 //! is a function of its own row and token alone: sums run in one order, whatever the thread count, the tile or the
 //! other tokens of the step (contract 2 in DESIGN terms: one answer).
 //!
-//! Reading order: [`isa`], [`pool`], [`act`], `matmul` with `quantize`, then `quant_dot` (with `lanes`, `stored`) and `dot_f32`, `attention`,
+//! Reading order: [`isa`], [`pool`], [`act`], `matmul` with `quantize`, then `quant_dot` (with `lanes`, `stored`, `lines`) and `dot_f32`, `attention`,
 //! then [`ops`] and [`expert_sum`]. How much they have to do is a [`Work`], what the machine allows a [`roofline`], where time goes a
 //! [`profile`].
 

@@ -23,6 +23,26 @@ pub enum Error {
         /// What the file says.
         found: String,
     },
+    /// A file that was named for its draft layer has none.
+    #[error(
+        "{file} holds no draft layer for this model: expected tensors `blk.{layer}.nextn.*` or `mtp.0.*`, found none"
+    )]
+    NoDraftLayer {
+        /// The file.
+        file: String,
+        /// The number that the layer would have.
+        layer: u32,
+    },
+    /// A model that is to have a draft layer of another file has its own.
+    #[error(
+        "{file} cannot give {model} a draft layer: expected a model without one, found one in its own files"
+    )]
+    SecondDraftLayer {
+        /// The file.
+        file: String,
+        /// The checkpoint's name.
+        model: String,
+    },
     /// A tensor the architecture needs is not in the file.
     #[error("tensor `{name}` is missing; the architecture needs it")]
     MissingTensor {

@@ -7,13 +7,14 @@
 //!
 //! Reading order: [`config`] (metadata to checked numbers), [`memory`], `weights` (names to handles), `rope`, [`kv_cache`],
 //! [`step`], then a family: `llama` (Llama and Qwen2) or `deepseek_v3` with `mla`, `moe` and `mtp` (V2-Lite to
-//! V3.2) or `deepseek_v4` with `compressed_attention`.
+//! V3.2) or `deepseek_v4` with `compressed_attention`; `draft_file` for draft layers that come apart.
 
 mod compressed_attention;
 mod compressor;
 pub mod config;
 mod deepseek_v3;
 mod deepseek_v4;
+mod draft_file;
 mod error;
 mod forward;
 mod indexer;
@@ -29,6 +30,7 @@ pub mod step;
 mod weights;
 
 pub use config::ModelConfig;
+pub use draft_file::with_draft_layer;
 pub use error::Error;
 pub use forward::{Ignore, Model, Observer, OpenOptions, open};
 pub use kv_cache::KvCache;

@@ -8,7 +8,9 @@ use shoal_checkpoint::Checkpoint;
 use shoal_kernels::{Act, Cpu, Isa, Pool};
 use shoal_model::kv_cache::{BLOCK_LEN, KvSizes};
 use shoal_model::memory::Footprint;
-use shoal_model::{IoMode, KvCache, Model, ModelConfig, OpenOptions, Phase, Role, Span, Step, open};
+use shoal_model::{
+    IoMode, KvCache, Model, ModelConfig, OpenOptions, Phase, Role, Span, Step, open, with_draft_layer,
+};
 use shoal_testkit::gguf::GgufWriter;
 use shoal_testkit::hub::{EXPERTS, Official};
 use shoal_testkit::{Golden, golden_dir};
@@ -19,7 +21,7 @@ const FILES: [&str; 2] = ["draft.gguf", "draft_ds4.gguf"];
 fn joined_with(draft: &Path) -> Checkpoint {
     let model = Checkpoint::open(&golden_dir("deepseek_v4").join("model.gguf")).expect("a golden file reads");
     let draft = Checkpoint::open(draft).expect("a good file");
-    model.with_draft_layer(draft).expect("it belongs to the model")
+    with_draft_layer(model, draft).expect("it belongs to the model")
 }
 
 fn load(checkpoint: Checkpoint) -> Model {

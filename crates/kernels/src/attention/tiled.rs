@@ -12,16 +12,22 @@ use std::cell::RefCell;
 
 use super::{Queries, SPLIT};
 use crate::lanes::{Vector, by_column};
+use crate::lines::Lines;
 use crate::math::{LANES, exp, sum_lanes};
 use crate::pool::Stripe;
 
 /// Memory for one item, kept by each thread from call to call.
 #[derive(Default)]
 pub(super) struct Scratch {
-    turned: Vec<f32>,
-    scores: Vec<[f32; SPLIT]>,
-    outputs: Vec<f32>,
+    turned: Lines<f32>,
+    scores: Lines<f32>,
+    outputs: Lines<f32>,
     states: Vec<State>,
+}
+
+/// Room for `rows` rows of a number for each position of a split.
+fn split_rows(lines: &mut Lines<f32>, rows: usize) -> &mut [[f32; SPLIT]] {
+    lines.get::<LANES>(rows * SPLIT / LANES).as_flattened_mut().as_chunks_mut().0
 }
 
 /// Running maximum and sum of exponentials of a query.
@@ -51,10 +57,11 @@ pub(super) fn attend<V: Vector, const Q: usize, const R: usize>(
     let (key_dim, value_dim) = (item.shape.key_dim, item.shape.value_dim);
     let count = item.q.len();
     let Scratch { turned, scores, outputs, states } = scratch;
-    turned.resize(key_dim * SPLIT, 0.0);
-    scores.resize(count, [0.0; SPLIT]);
-    outputs.clear();
-    outputs.resize(count * value_dim, 0.0);
+    let turned = split_rows(turned, key_dim);
+    let scores = split_rows(scores, count);
+    let outputs = outputs.get::<LANES>((count * value_dim).div_ceil(LANES)).as_flattened_mut();
+    let outputs = &mut outputs[..count * value_dim];
+    outputs.fill(0.0);
     states.clear();
     states.extend((0..count).map(|i| {
         let (max, sum) = item.start(i);
@@ -99,8 +106,8 @@ pub(super) fn index_scores<V: Vector, const Q: usize, const R: usize>(
     out: &mut [f32],
 ) {
     let Scratch { turned, scores, .. } = scratch;
-    turned.resize(item.shape.key_dim * SPLIT, 0.0);
-    scores.resize(item.q.len(), [0.0; SPLIT]);
+    let turned = split_rows(turned, item.shape.key_dim);
+    let scores = split_rows(scores, item.q.len());
     for (split, out) in out.chunks_mut(SPLIT).enumerate() {
         let start = first + split * SPLIT;
         let mut keys: [&[f32]; SPLIT] = [item.key(start); SPLIT];
@@ -121,7 +128,7 @@ pub(super) fn index_scores<V: Vector, const Q: usize, const R: usize>(
 
 /// Turns the keys of a split: `turned` is `[K][SPLIT]`.
 #[inline(always)]
-fn turn<V: Vector>(v: V, keys: &[&[f32]; SPLIT], turned: &mut [f32]) {
+fn turn<V: Vector>(v: V, keys: &[&[f32]; SPLIT], turned: &mut [[f32; SPLIT]]) {
     let dim = keys[0].len();
     for first in (0..SPLIT).step_by(V::ROWS) {
         for d in (0..dim / 8 * 8).step_by(8) {
@@ -132,13 +139,12 @@ fn turn<V: Vector>(v: V, keys: &[&[f32]; SPLIT], turned: &mut [f32]) {
             }
             let columns = by_column(v, rows);
             for k in 0..8 {
-                let out = &mut turned[(d + k) * SPLIT + first..][..V::ROWS];
-                v.store_floats(out, v.as_floats(columns[k]));
+                v.store_floats(&mut turned[d + k][first..], v.as_floats(columns[k]));
             }
         }
         for d in dim / 8 * 8..dim {
             for s in first..first + V::ROWS {
-                turned[d * SPLIT + s] = keys[s][d];
+                turned[d][s] = keys[s][d];
             }
         }
     }
@@ -154,7 +160,7 @@ fn eight(key: &[f32], at: usize) -> &[f32; 8] {
 fn score_all<V: Vector, const Q: usize, const R: usize>(
     v: V,
     item: &Queries<'_>,
-    turned: &[f32],
+    turned: &[[f32; SPLIT]],
     scores: &mut [[f32; SPLIT]],
 ) {
     for first in (0..SPLIT).step_by(R * V::ROWS) {
@@ -178,7 +184,7 @@ fn score_all<V: Vector, const Q: usize, const R: usize>(
 fn score<V: Vector, const Q: usize, const R: usize>(
     v: V,
     queries: &[(&[f32], usize); Q],
-    turned: &[f32],
+    turned: &[[f32; SPLIT]],
     first: usize,
     scores: &mut [[f32; SPLIT]; Q],
 ) {
@@ -188,7 +194,7 @@ fn score<V: Vector, const Q: usize, const R: usize>(
         q[i] = &queries[i].0[..dim];
     }
     let mut sums = [[v.splat_f(0.0); R]; Q];
-    for (d, keys) in turned.as_chunks::<SPLIT>().0[..dim].iter().enumerate() {
+    for (d, keys) in turned[..dim].iter().enumerate() {
         let mut k = [v.splat_f(0.0); R];
         for r in 0..R {
             k[r] = v.load_floats(&keys[first + r * V::ROWS..][..V::ROWS]);

@@ -1,6 +1,7 @@
 //! A draft layer from a file of its own: it joins the model that it belongs to, and no other.
 
 use shoal_checkpoint::Checkpoint;
+use shoal_model::{Error, with_draft_layer};
 use shoal_testkit::gguf::GgufWriter;
 use shoal_testkit::{builtin_model, golden_dir};
 
@@ -9,7 +10,7 @@ fn golden(name: &str) -> Checkpoint {
 }
 
 /// What is said, from the name of the file on.
-fn sentence(result: Result<Checkpoint, shoal_checkpoint::Error>) -> String {
+fn sentence(result: Result<Checkpoint, Error>) -> String {
     let all = result.expect_err("it is refused").to_string();
     let name = all.find(".gguf").map_or(0, |end| all[..end].rfind('/').map_or(0, |slash| slash + 1));
     all[name..].to_owned()
@@ -23,7 +24,7 @@ fn both_kinds_of_files_give_the_same_tensors() {
     let [converted, ds4] = ["draft.gguf", "draft_ds4.gguf"].map(|name| {
         let draft = golden(name);
         let all_bytes = bytes + draft.file_bytes();
-        let joined = golden("model.gguf").with_draft_layer(draft).expect("its draft layer");
+        let joined = with_draft_layer(golden("model.gguf"), draft).expect("its draft layer");
         assert_eq!(joined.file_bytes(), all_bytes);
         assert_ne!(
             joined.fingerprint().expect("it reads"),
@@ -56,13 +57,13 @@ fn both_kinds_of_files_give_the_same_tensors() {
 
 #[test]
 fn what_does_not_belong_together_is_refused_in_a_sentence() {
-    let error = sentence(golden("model.gguf").with_draft_layer(golden("model.gguf")));
+    let error = sentence(with_draft_layer(golden("model.gguf"), golden("model.gguf")));
     assert_eq!(
         error,
         "model.gguf holds no draft layer for this model: expected tensors `blk.4.nextn.*` or `mtp.0.*`, found none"
     );
     let minnow = Checkpoint::open(&builtin_model()).expect("the built-in model reads");
-    let error = sentence(minnow.with_draft_layer(golden("draft.gguf")));
+    let error = sentence(with_draft_layer(minnow, golden("draft.gguf")));
     assert_eq!(
         error,
         "draft.gguf cannot give minnow a draft layer: expected a model without one, found one in its own files"
@@ -79,6 +80,6 @@ fn a_tensor_that_comes_twice_is_refused() {
     }
     std::fs::write(&path, file.finish()).expect("a temporary file");
     let twice = Checkpoint::open(&path).expect("each name is its own");
-    let error = sentence(golden("model.gguf").with_draft_layer(twice));
+    let error = sentence(with_draft_layer(golden("model.gguf"), twice));
     assert_eq!(error, "twice.gguf: the tensor name `blk.4.nextn.enorm.weight` occurs twice");
 }
