@@ -56,6 +56,11 @@ pub(crate) fn expert_stacks(checkpoint: &Checkpoint, layer: usize) -> Option<[&T
     Some([gate?, up?, down?])
 }
 
+/// Whether layer `layer` is there and a draft layer.
+pub(crate) fn has_draft_layer(checkpoint: &Checkpoint, layer: usize) -> bool {
+    checkpoint.tensor(&format!("blk.{layer}.nextn.enorm.weight")).is_some()
+}
+
 /// Whether an expert of draft layer `layer` takes more than any of the layers before it, as where a file of its own holds it in another
 /// format.
 pub(crate) fn has_larger_experts(checkpoint: &Checkpoint, layer: usize) -> bool {

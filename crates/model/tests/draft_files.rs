@@ -1,7 +1,7 @@
 //! A draft layer from a file of its own: it joins the model that it belongs to, and no other.
 
-use shoal_checkpoint::Checkpoint;
-use shoal_model::{Error, with_draft_layer};
+use shoal_checkpoint::{Checkpoint, Value};
+use shoal_model::{Error, ModelConfig, with_draft_layer};
 use shoal_testkit::gguf::GgufWriter;
 use shoal_testkit::{builtin_model, golden_dir};
 
@@ -82,4 +82,14 @@ fn a_tensor_that_comes_twice_is_refused() {
     let twice = Checkpoint::open(&path).expect("each name is its own");
     let error = sentence(with_draft_layer(golden("model.gguf"), twice));
     assert_eq!(error, "twice.gguf: the tensor name `blk.4.nextn.enorm.weight` occurs twice");
+}
+
+#[test]
+fn a_draft_layer_that_is_counted_and_left_out_is_not_missed() {
+    let pairs = [("block_count", 5), ("nextn_predict_layers", 1)];
+    let pairs = pairs.map(|(key, value)| (format!("deepseek4.{key}"), Value::U32(value)));
+    let counted =
+        golden("model.gguf").joined(golden("draft.gguf"), |_| None, pairs).expect("nothing comes twice");
+    let config = ModelConfig::read(&counted).expect("a good model").with_drafts(true);
+    assert_eq!((config.common().num_hidden_layers, config.common().layers_used()), (4, 4));
 }

@@ -63,8 +63,11 @@ impl Keys<'_> {
         if !(rms_norm_eps.is_finite() && rms_norm_eps >= 0.0) {
             return self.bad(eps, "a finite number of at least 0", rms_norm_eps);
         }
-        let draft_layers = self.draft_layers()?;
-        let num_hidden_layers = self.count("block_count", LAYER_COUNT_MAX)? - draft_layers;
+        let counted = self.draft_layers()?;
+        let num_hidden_layers = self.count("block_count", LAYER_COUNT_MAX)? - counted;
+        // Some files count draft layers that were left out of them.
+        let draft_layers =
+            if crate::weights::has_draft_layer(checkpoint, num_hidden_layers) { counted } else { 0 };
         Ok(CommonConfig {
             vocab_size,
             num_hidden_layers,
