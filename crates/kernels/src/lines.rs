@@ -7,7 +7,7 @@ use crate::lanes::LINE;
 pub(crate) struct Lines<T>(Vec<T>);
 
 impl<T: Copy + Default> Lines<T> {
-    /// `count` lines of `N` elements; what they hold is not said.
+    /// `count` lines of `N` elements. They hold what was written when as many were asked for last, and anything else otherwise.
     pub(crate) fn get<const N: usize>(&mut self, count: usize) -> &mut [[T; N]] {
         const { assert!(N * size_of::<T>() == LINE) };
         let len = (count + 1) * N;
