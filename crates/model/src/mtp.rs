@@ -45,8 +45,8 @@ enum Projection {
 
 /// The layer in the middle.
 enum Block {
-    Latent(deepseek_v3::DecoderLayer),
-    Streams { layer: deepseek_v4::DecoderLayer, compress_rope: Rope, hyper_head: HyperConnection },
+    Latent(Box<deepseek_v3::DecoderLayer>),
+    Streams { layer: Box<deepseek_v4::DecoderLayer>, compress_rope: Rope, hyper_head: HyperConnection },
 }
 
 /// What a draft layer ends with.
@@ -62,7 +62,7 @@ impl DraftLayer {
     pub(crate) fn load(weights: &Binder<'_>, config: &DeepseekConfig) -> Result<Self, Error> {
         let idx = config.common.num_hidden_layers;
         let weights = weights.layer(idx);
-        let block = Block::Latent(deepseek_v3::DecoderLayer::load(idx, &weights, config)?);
+        let block = Block::Latent(Box::new(deepseek_v3::DecoderLayer::load(idx, &weights, config)?));
         Self::around(block, &weights, &config.common)
     }
 
@@ -76,7 +76,7 @@ impl DraftLayer {
             weights.hyper("output_hc", config, mult, 1)?
         };
         let block = Block::Streams {
-            layer: deepseek_v4::DecoderLayer::load(idx, &layer, config)?,
+            layer: Box::new(deepseek_v4::DecoderLayer::load(idx, &layer, config)?),
             compress_rope: Rope::new(&config.compress_rope, None, 1.0),
             hyper_head,
         };
