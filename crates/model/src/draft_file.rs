@@ -22,11 +22,13 @@ pub fn with_draft_layer(model: Checkpoint, draft: Checkpoint) -> Result<Checkpoi
     let [blocks, drafts] =
         ["block_count", "nextn_predict_layers"].map(|name| format!("{architecture}.{name}"));
     let file = draft.metadata().file().to_owned();
-    if model.metadata().u32(&drafts)?.is_some_and(|count| count > 0) {
+    // Some files count draft layers that were left out of them.
+    let counted = model.metadata().u32(&drafts)?.unwrap_or(0);
+    let layer = model.metadata().required_u32(&blocks)?.saturating_sub(counted);
+    let entry = format!("blk.{layer}.nextn.enorm.weight");
+    if model.tensor(&entry).is_some() {
         return Err(Error::SecondDraftLayer { model: model.name(), file });
     }
-    let layer = model.metadata().required_u32(&blocks)?;
-    let entry = format!("blk.{layer}.nextn.enorm.weight");
     let name = |name: &str| name_in_model(name, layer);
     if !draft.tensors().iter().any(|tensor| name(&tensor.name).as_deref() == Some(&entry)) {
         return Err(Error::NoDraftLayer { file, layer });

@@ -90,6 +90,12 @@ fn a_draft_layer_that_is_counted_and_left_out_is_not_missed() {
     let pairs = pairs.map(|(key, value)| (format!("deepseek4.{key}"), Value::U32(value)));
     let counted =
         golden("model.gguf").joined(golden("draft.gguf"), |_| None, pairs).expect("nothing comes twice");
-    let config = ModelConfig::read(&counted).expect("a good model").with_drafts(true);
-    assert_eq!((config.common().num_hidden_layers, config.common().layers_used()), (4, 4));
+    let layers = |model: &Checkpoint| {
+        let config = ModelConfig::read(model).expect("a good model").with_drafts(true);
+        (config.common().num_hidden_layers, config.common().layers_used())
+    };
+    assert_eq!(layers(&counted), (4, 4));
+    let joined =
+        with_draft_layer(counted, golden("draft_ds4.gguf")).expect("it takes the place that was kept");
+    assert_eq!(layers(&joined), (4, 5));
 }

@@ -1,8 +1,9 @@
 //! `shoal run`: one prompt, one answer.
 
 use serde_json::Value;
+use shoal_testkit::golden_dir;
 
-use crate::{Place, shoal};
+use crate::{Place, arg, shoal};
 
 /// Long enough for several chunks of prefill.
 const PROMPT: &str =
@@ -162,4 +163,23 @@ fn the_number_of_tokens_is_kept() {
         assert_eq!(json["usage"]["completion_tokens"], count);
         assert_eq!(json["finish_reason"], "length");
     }
+}
+
+/// The program's own file has the draft layer that the larger one was made without.
+#[test]
+fn a_draft_layer_of_another_file_guesses_and_changes_nothing() {
+    let place = Place::new();
+    let model = golden_dir("minnow").join("minnow.bf16.gguf");
+    let draft = place.file("draft.gguf", include_bytes!("../../assets/minnow.gguf"));
+    let run = ["run", arg(&model), "Once upon a time", "--raw", "--temp", "0", "-n", "40", "--json"];
+    let with = |more: &[&str]| place.run(&[&run, more].concat());
+    let (plain, guessed) = (with(&[]).json(), with(&["--draft-model", arg(&draft)]).json());
+    assert_eq!(guessed["answer"], plain["answer"]);
+    assert!(guessed["timings"]["drafted"].as_u64() > Some(0), "{guessed}");
+    assert!(plain["timings"]["drafted"].as_u64().is_none_or(|count| count == 0), "{plain}");
+
+    with(&["--draft-model", arg(&model)]).refused(&["minnow.bf16.gguf holds no draft layer for this model"]);
+    place
+        .run(&["run", "minnow", "hi", "--draft-model", arg(&draft)])
+        .refused(&["draft.gguf cannot give minnow a draft layer", "found one in its own files"]);
 }
